@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The start claim. Every fact given to record_claim() is proven here or left false:
+ * - the owner's node rebooted: it registered another kernel boot id in the store since;
+ * - the owner was fenced: it is not in our quorate corosync membership AND Pacemaker's CIB holds it for cleanly down;
+ * - the owner stopped without being able to say so: DRBD is connected, the peer is Secondary, both disks are UpToDate. */
+#include "cluster/ocf/claim.h"
+
+#include "cluster/membership.h"
+#include "cluster/pacemaker.h"
+#include "common/error.h"
+#include "common/ident.h"
+#include "storage/record.h"
+
+#include <string.h>
+
+#define QUORUM_TIMEOUT_MS 1000
+
+typedef struct {
+    OcfAgent *agent;
+    gboolean peer_absent;    /* quorate membership without the peer, and Pacemaker holds it for cleanly down */
+    gboolean peer_proves_stop, peer_up_to_date;
+    GError *store_problem;
+} ClaimContext;
+
+static void facts_from_drbd(const OcfAgent *agent, ClaimContext *context)
+{
+    const Guest *guest = &agent->manifest->guest;
+    context->peer_proves_stop = context->peer_up_to_date = agent->manifest->peer_node != NULL;
+    for (guint i = 0; i < agent->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        gboolean pair = drbd_state_read(guest_minor(guest, (int) i), &state, NULL) &&
+                        drbd_state_is_up_to_date_pair(&state);
+        context->peer_up_to_date &= pair;
+        context->peer_proves_stop &= pair && g_str_equal(state.peer_role, "Secondary");
+    }
+}
+
+/* Whether the node that owned the guest registered another life since. The key is written by every holdfastd before Pacemaker starts. */
+static gboolean owner_rebooted(OcfAgent *agent, const Record *record)
+{
+    if (record->owner[0] == '\0' || record->owner_boot_id[0] == '\0') {
+        return FALSE;
+    }
+    if (g_str_equal(record->owner, ident_node_name())) {
+        return !g_str_equal(record->owner_boot_id, ident_boot_id());
+    }
+    g_autofree char *key = g_strconcat(STORE_ROOT "boot/", record->owner, NULL);
+    g_autoptr(StoreEntry) entry = store_get(agent->store, key, NULL, NULL);
+    g_autoptr(json_t) document = entry ? json_text_parse(entry->value, -1, key, NULL) : NULL;
+    const char *boot_id = json_string_value(json_object_get(document, "boot_id"));
+    return boot_id && !g_str_equal(boot_id, record->owner_boot_id);
+}
+
+static gboolean claim_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+{
+    ClaimContext *context = user_data;
+    OcfAgent *agent = context->agent;
+    RecordClaimFacts facts = {
+        .node = ident_node_name(),
+        .boot_id = ident_boot_id(),
+        .owner_rebooted = owner_rebooted(agent, before),
+        .owner_fenced = context->peer_absent && agent->manifest->peer_node &&
+                        g_str_equal(before->owner, agent->manifest->peer_node),
+        .peer_proves_stop = context->peer_proves_stop,
+        .peer_up_to_date = context->peer_up_to_date,
+        .peer = agent->manifest->peer_node,
+    };
+    return record_claim(before, &facts, after, reason, reason_size);
+}
+
+static gboolean facts_from_cluster(OcfAgent *agent, ClaimContext *context, GError **error)
+{
+    MembershipView view;
+    if (!membership_query(QUORUM_TIMEOUT_MS, &view, error)) {
+        return FALSE;
+    }
+    if (!view.quorate) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "guest '%s': this node is not in a quorate cluster",
+                    agent->guest);
+        return FALSE;
+    }
+    const Manifest *manifest = agent->manifest;
+    if (manifest->peer_node && !membership_view_has(&view, (guint32) manifest->peer_id)) {
+        return pacemaker_node_is_clean_down(agent->runner, manifest->peer_node, &context->peer_absent, error);
+    }
+    return TRUE;
+}
+
+gboolean claim_start(OcfAgent *agent, GError **error)
+{
+    ClaimContext context = {.agent = agent};
+    if (!ocf_agent_store(agent, error) || !facts_from_cluster(agent, &context, error)) {
+        return FALSE;
+    }
+    facts_from_drbd(agent, &context);
+    return record_update(agent->store, agent->guest, claim_rule, &context, NULL, NULL, error);
+}
+
+static gboolean stop_rule(const Record *before, gpointer user_data G_GNUC_UNUSED, Record *after, char *reason,
+                          gsize reason_size)
+{
+    return record_stop(before, ident_node_name(), ident_boot_id(), after, reason, reason_size);
+}
+
+gboolean claim_release(OcfAgent *agent, GError **error)
+{
+    return ocf_agent_store(agent, error) &&
+           record_update(agent->store, agent->guest, stop_rule, NULL, NULL, NULL, error);
+}

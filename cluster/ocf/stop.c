@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * OCF stop, monitor and validate. Stop and monitor need neither the store nor holdfastd. A stop succeeds only when it is verified that no VMM
+ * is alive and no volume is Primary; anything else is a failure, and Pacemaker fences this node: the right outcome. */
+#include "cluster/ocf/agent.h"
+#include "cluster/ocf/claim.h"
+
+#include "common/error.h"
+#include "common/ident.h"
+#include "common/log.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+/* A guest that shuts down within this time is spared the power cut. Longer, graceful stops are done by holdfastd before Pacemaker is asked: one
+ * slow action here would hold up fencing and recovery of the whole cluster. */
+#define GRACE_MS 1200
+#define GRACE_POLL_MS 50
+
+static void ask_for_powerdown(const OcfAgent *agent)
+{
+    if (agent->engine->query(agent->run_folder, agent->guest) != VMM_RUNNING ||
+        !agent->engine->powerdown(agent->run_folder, NULL)) {
+        return;
+    }
+    gint64 deadline_us = g_get_monotonic_time() + GRACE_MS * 1000;
+    while (g_get_monotonic_time() < deadline_us &&
+           agent->engine->query(agent->run_folder, agent->guest) != VMM_STOPPED) {
+        g_usleep(GRACE_POLL_MS * 1000);
+    }
+}
+
+static void release_record(OcfAgent *agent)
+{
+    g_autoptr(GError) problem = NULL;
+    if (!claim_release(agent, &problem)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': stopped cleanly but the store could not be told: %s", agent->guest,
+                 problem->message);
+    }
+}
+
+int ocf_stop(OcfAgent *agent, GError **error)
+{
+    ask_for_powerdown(agent);
+    ocf_agent_step(agent, "powerdown");
+    if (!agent->engine->kill(agent->runner, agent->guest, error)) {
+        return OCF_ERR_GENERIC;
+    }
+    if (!agent->manifest) {
+        return OCF_SUCCESS;
+    }
+    gboolean was_primary = ocf_agent_any_primary(agent);
+    if (!volume_set_demote(&agent->volumes, error)) {
+        return OCF_ERR_GENERIC;
+    }
+    if (ocf_agent_any_primary(agent)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': a volume is still Primary after demotion",
+                    agent->guest);
+        return OCF_ERR_GENERIC;
+    }
+    ocf_agent_step(agent, "demote");
+    guest_taps_remove(agent->runner, agent->manifest);
+    if (was_primary) {
+        release_record(agent);
+        ocf_agent_step(agent, "record");
+    }
+    log_line(LOG_LEVEL_NOTICE, "guest '%s': stopped here (%s)", agent->guest, agent->timeline->str);
+    return OCF_SUCCESS;
+}
+
+/* holdfastd is shutting this guest down gracefully and will set target-role=Stopped when its VMM has ended: until then a recurring monitor must
+ * not take the ended VMM for a failure. The marker is believed for two minutes. */
+static gboolean graceful_stop_under_way(const OcfAgent *agent)
+{
+    g_autofree char *path = g_build_filename(agent->run_folder, GUEST_STOPPING_MARKER, NULL);
+    struct stat info;
+    return stat(path, &info) == 0 && time(NULL) - info.st_mtime < 120;
+}
+
+int ocf_monitor(OcfAgent *agent, GError **error)
+{
+    const char *why;
+    const char *interval = g_getenv("OCF_RESKEY_CRM_meta_interval");
+    if (interval && !g_str_equal(interval, "0") && graceful_stop_under_way(agent)) {
+        return OCF_SUCCESS;
+    }
+    switch (ocf_agent_state(agent, &why)) {
+    case OCF_STATE_RUNNING:
+        return OCF_SUCCESS;
+    case OCF_STATE_STOPPED:
+        return OCF_NOT_RUNNING;
+    case OCF_STATE_PARTIAL:
+        break;
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': %s", agent->guest, why);
+    return OCF_ERR_GENERIC;
+}
+
+int ocf_validate(OcfAgent *agent, GError **error)
+{
+    return ident_check_name(agent->guest, "guest", error) ? OCF_SUCCESS : OCF_ERR_ARGS;
+}

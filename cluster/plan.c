@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Planning of new guests and moves over a snapshot of the store. No I/O. */
+#include "cluster/plan.h"
+
+#include "common/error.h"
+#include "common/ident.h"
+
+#include <string.h>
+#include <sys/random.h>
+
+#define MEMORY_RESERVE_MIB 512 /* of a node, for itself */
+#define POOL_FULL_PERMILLE 900
+#define MIB (1024 * 1024)
+#define VOLUME_GRAIN_BYTES (4 * (gint64) MIB)
+#define SECRET_BYTES 16
+
+/* One node as a place for the new guest. */
+typedef struct {
+    const Node *node;
+    gint64 pool_free_mib;
+    gint64 memory_left_mib; /* after every guest that could run here, the new one not counted */
+    gboolean full;          /* refused for a figure, not for its state */
+    gboolean holds_images;
+    char *refusal;          /* NULL: usable */
+} Candidate;
+
+static void candidate_free(Candidate *candidate)
+{
+    g_free(candidate->refusal);
+    g_free(candidate);
+}
+
+static gboolean fail(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+static gboolean fail(GError **error, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    g_autofree char *text = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    g_set_error_literal(error, HOLDFAST_ERROR, code, text);
+    return FALSE;
+}
+
+static const Node *node_find(const PlanSnapshot *snapshot, const char *name)
+{
+    for (guint i = 0; i < snapshot->nodes->len; i++) {
+        const Node *node = snapshot->nodes->pdata[i];
+        if (strcmp(node->name, name) == 0) {
+            return node;
+        }
+    }
+    return NULL;
+}
+
+static const NodeStatus *status_find(const PlanSnapshot *snapshot, const char *node)
+{
+    for (guint i = 0; i < snapshot->node_statuses->len; i++) {
+        const NodeStatus *status = snapshot->node_statuses->pdata[i];
+        if (strcmp(status->node, node) == 0) {
+            return status;
+        }
+    }
+    return NULL;
+}
+
+static const Image *image_find(const PlanSnapshot *snapshot, const char *name)
+{
+    for (guint i = 0; i < snapshot->images->len; i++) {
+        const Image *image = snapshot->images->pdata[i];
+        if (strcmp(image->name, name) == 0) {
+            return image;
+        }
+    }
+    return NULL;
+}
+
+static gboolean network_exists(const PlanSnapshot *snapshot, const char *name)
+{
+    for (guint i = 0; i < snapshot->networks->len; i++) {
+        const Network *network = snapshot->networks->pdata[i];
+        if (strcmp(network->name, name) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The guest that has this MAC, or NULL. */
+static const Guest *mac_owner(const PlanSnapshot *snapshot, const char *mac)
+{
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        for (guint n = 0; n < guest->spec.nics->len; n++) {
+            const GuestNic *nic = guest->spec.nics->pdata[n];
+            if (g_strcmp0(nic->mac, mac) == 0) {
+                return guest;
+            }
+        }
+    }
+    return NULL;
+}
+
+static gboolean check_name_and_nics(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, GError **error)
+{
+    if (!ident_check_name(name, "name", error)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        if (strcmp(guest->name, name) == 0) {
+            return fail(error, HOLDFAST_ERROR_EXISTS, "name: there is a guest '%s' already%s", name,
+                        guest->deleting ? ", still being deleted: retry when it is gone" : "");
+        }
+    }
+    for (guint i = 0; i < spec->nics->len; i++) {
+        const GuestNic *nic = spec->nics->pdata[i];
+        if (!network_exists(snapshot, nic->network)) {
+            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.nics[%u].network: there is no network '%s'", i, nic->network);
+        }
+        const Guest *owner = nic->mac ? mac_owner(snapshot, nic->mac) : NULL;
+        if (owner) {
+            return fail(error, HOLDFAST_ERROR_EXISTS, "spec.nics[%u].mac: guest '%s' has %s already", i, owner->name, nic->mac);
+        }
+    }
+    return TRUE;
+}
+
+static gint64 round_up(gint64 bytes)
+{
+    return (bytes + VOLUME_GRAIN_BYTES - 1) / VOLUME_GRAIN_BYTES * VOLUME_GRAIN_BYTES;
+}
+
+/* The size of one volume; NOT_FOUND for its image, INVALID when the image does not fit. */
+static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec *volume, guint index, gint64 *ret_bytes,
+                            GError **error)
+{
+    gint64 image_bytes = 0;
+    if (volume->image) {
+        const Image *image = image_find(snapshot, volume->image);
+        if (!image) {
+            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[%u].image: there is no image '%s'", index, volume->image);
+        }
+        image_bytes = round_up(image->size_bytes);
+    }
+    gint64 bytes = volume->size_mib > 0 ? volume->size_mib * MIB : image_bytes;
+    if (bytes < image_bytes) {
+        return fail(error, HOLDFAST_ERROR_INVALID,
+                    "spec.volumes[%u].size_mib: must be at least %" G_GINT64_FORMAT " to hold image '%s', not %" G_GINT64_FORMAT,
+                    index, image_bytes / MIB, volume->image, volume->size_mib);
+    }
+    *ret_bytes = bytes;
+    return TRUE;
+}
+
+static GPtrArray *plan_volumes(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, GError **error)
+{
+    g_autoptr(GPtrArray) volumes = g_ptr_array_new_with_free_func((GDestroyNotify) volume_free);
+    for (guint i = 0; i < spec->volumes->len; i++) {
+        const GuestVolumeSpec *wanted = spec->volumes->pdata[i];
+        Volume *volume = object_new(&volume_type);
+        g_ptr_array_add(volumes, volume);
+        volume->guest = g_strdup(name);
+        volume->index = i;
+        volume->image = g_strdup(wanted->image);
+        if (!volume_size(snapshot, wanted, i, &volume->size_bytes, error)) {
+            return NULL;
+        }
+    }
+    return g_steal_pointer(&volumes);
+}
+
+/* Memory of all guests with a replica on the node: any of them may run there after a failure. */
+static gint64 memory_promised_mib(const PlanSnapshot *snapshot, const char *node)
+{
+    gint64 sum = 0;
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        if (guest_on_node(guest, node)) {
+            sum += guest->spec.memory_mib;
+        }
+    }
+    return sum;
+}
+
+static char *space_refusal(const Candidate *candidate, const NodeStatus *status, gint64 need_mib, gint64 memory_mib)
+{
+    if (status->pool_used_permille >= POOL_FULL_PERMILLE || status->pool_metadata_permille >= POOL_FULL_PERMILLE) {
+        return g_strdup_printf("its pool is %" G_GINT64_FORMAT " %% full (metadata %" G_GINT64_FORMAT
+                               " %%), nothing new from %d %% on",
+                               status->pool_used_permille / 10, status->pool_metadata_permille / 10, POOL_FULL_PERMILLE / 10);
+    }
+    if (need_mib > candidate->pool_free_mib) {
+        return g_strdup_printf("its pool has %" G_GINT64_FORMAT " MiB free of %" G_GINT64_FORMAT
+                               " MiB, the volumes need %" G_GINT64_FORMAT " MiB",
+                               candidate->pool_free_mib, status->pool_size_mib, need_mib);
+    }
+    if (memory_mib > candidate->memory_left_mib) {
+        return g_strdup_printf("it has %" G_GINT64_FORMAT " MiB memory, %d MiB reserved and %" G_GINT64_FORMAT
+                               " MiB promised to guests that may run there; this guest needs %" G_GINT64_FORMAT " MiB",
+                               status->memory_mib, MEMORY_RESERVE_MIB,
+                               status->memory_mib - MEMORY_RESERVE_MIB - candidate->memory_left_mib, memory_mib);
+    }
+    return NULL;
+}
+
+static gboolean images_on_node(const PlanSnapshot *snapshot, const GuestSpec *spec, const char *node)
+{
+    for (guint i = 0; i < spec->volumes->len; i++) {
+        const GuestVolumeSpec *volume = spec->volumes->pdata[i];
+        const Image *image = volume->image ? image_find(snapshot, volume->image) : NULL;
+        if (image && (!image->nodes || !g_strv_contains((const char *const *) image->nodes, node))) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *spec, const Node *node, gint64 need_mib)
+{
+    Candidate *candidate = g_new0(Candidate, 1);
+    candidate->node = node;
+    const NodeStatus *status = status_find(snapshot, node->name);
+    if (node->leaving) {
+        candidate->refusal = g_strdup("it is leaving the cluster");
+    } else if (!status) {
+        candidate->refusal = g_strdup("it is down or its agent does not report");
+    } else {
+        candidate->pool_free_mib = status->pool_size_mib * (1000 - status->pool_used_permille) / 1000;
+        candidate->memory_left_mib = status->memory_mib - MEMORY_RESERVE_MIB - memory_promised_mib(snapshot, node->name);
+        candidate->holds_images = images_on_node(snapshot, spec, node->name);
+        candidate->refusal = space_refusal(candidate, status, need_mib, spec->memory_mib);
+        candidate->full = candidate->refusal != NULL;
+    }
+    return candidate;
+}
+
+/* Usable ones first; then most free pool, most memory, name. */
+static int candidate_compare(gconstpointer a, gconstpointer b)
+{
+    const Candidate *x = *(const Candidate *const *) a;
+    const Candidate *y = *(const Candidate *const *) b;
+    if (!x->refusal != !y->refusal) {
+        return x->refusal ? 1 : -1;
+    }
+    if (x->pool_free_mib != y->pool_free_mib) {
+        return x->pool_free_mib < y->pool_free_mib ? 1 : -1;
+    }
+    if (x->memory_left_mib != y->memory_left_mib) {
+        return x->memory_left_mib < y->memory_left_mib ? 1 : -1;
+    }
+    return strcmp(x->node->name, y->node->name);
+}
+
+static GPtrArray *candidates_new(const PlanSnapshot *snapshot, const GuestSpec *spec, const GPtrArray *volumes)
+{
+    gint64 need_mib = 0;
+    for (guint i = 0; i < volumes->len; i++) {
+        need_mib += ((const Volume *) volumes->pdata[i])->size_bytes / MIB;
+    }
+    GPtrArray *candidates = g_ptr_array_new_with_free_func((GDestroyNotify) candidate_free);
+    for (guint i = 0; i < snapshot->nodes->len; i++) {
+        g_ptr_array_add(candidates, candidate_new(snapshot, spec, snapshot->nodes->pdata[i], need_mib));
+    }
+    g_ptr_array_sort(candidates, candidate_compare);
+    return candidates;
+}
+
+/* For each node "n1: chosen, <figures>" or "n2: <why not>". */
+static char *candidates_text(const GPtrArray *candidates, char *const *chosen, const char *separator)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (guint i = 0; i < candidates->len; i++) {
+        const Candidate *candidate = candidates->pdata[i];
+        g_string_append_printf(text, "%s%s: ", i ? separator : "", candidate->node->name);
+        if (candidate->refusal) {
+            g_string_append(text, candidate->refusal);
+            continue;
+        }
+        gboolean picked = chosen && g_strv_contains((const char *const *) chosen, candidate->node->name);
+        g_string_append_printf(text, "%s, %" G_GINT64_FORMAT " MiB of pool free, %" G_GINT64_FORMAT " MiB of memory left%s",
+                               picked ? "chosen" : "usable", candidate->pool_free_mib, candidate->memory_left_mib,
+                               candidate->holds_images ? "" : ", does not hold the image");
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
+static char **too_few(const GPtrArray *candidates, const GuestSpec *spec, guint usable, GError **error)
+{
+    gboolean full = FALSE;
+    for (guint i = 0; i < candidates->len; i++) {
+        full = full || ((const Candidate *) candidates->pdata[i])->full;
+    }
+    g_autofree char *text = candidates_text(candidates, NULL, "; ");
+    int code = full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED;
+    if (usable < spec->replicas) {
+        fail(error, code, "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)", spec->replicas,
+             usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
+    } else {
+        fail(error, code, "spec.volumes: no usable node holds the image (%s): import it on one of them", text);
+    }
+    return NULL;
+}
+
+/* Replica nodes: the best holder of the images first, then the best of the others. */
+static char **pick_nodes(const GPtrArray *candidates, const GuestSpec *spec, GError **error)
+{
+    const Candidate *first = NULL;
+    guint usable = 0;
+    for (guint i = 0; i < candidates->len; i++) {
+        const Candidate *candidate = candidates->pdata[i];
+        usable += candidate->refusal == NULL;
+        if (!first && !candidate->refusal && candidate->holds_images) {
+            first = candidate;
+        }
+    }
+    if (!first || usable < spec->replicas) {
+        return too_few(candidates, spec, usable, error);
+    }
+    g_autoptr(GStrvBuilder) nodes = g_strv_builder_new();
+    g_strv_builder_add(nodes, first->node->name);
+    gint64 missing = spec->replicas - 1;
+    for (guint i = 0; i < candidates->len && missing > 0; i++) {
+        const Candidate *candidate = candidates->pdata[i];
+        if (candidate != first && !candidate->refusal) {
+            g_strv_builder_add(nodes, candidate->node->name);
+            missing--;
+        }
+    }
+    return g_strv_builder_end(nodes);
+}
+
+/* A slot is free when no guest has it and nobody gave one of its MACs to another guest by hand. */
+static gboolean slot_free(const PlanSnapshot *snapshot, const GuestSpec *spec, gint64 slot)
+{
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        if (((const Guest *) snapshot->guests->pdata[i])->slot == slot) {
+            return FALSE;
+        }
+    }
+    for (guint n = 0; n < spec->nics->len; n++) {
+        g_autofree char *mac = guest_default_mac(slot, (int) n);
+        if (mac_owner(snapshot, mac)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gint64 pick_slot(const PlanSnapshot *snapshot, const GuestSpec *spec, GError **error)
+{
+    for (gint64 slot = 1; slot <= GUEST_SLOT_MAX; slot++) {
+        if (slot_free(snapshot, spec, slot)) {
+            return slot;
+        }
+    }
+    fail(error, HOLDFAST_ERROR_NO_SPACE, "name: all %d guest slots of the cluster are taken: delete a guest", GUEST_SLOT_MAX);
+    return 0;
+}
+
+static char *new_secret(void)
+{
+    guint8 bytes[SECRET_BYTES];
+    if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t) sizeof(bytes)) {
+        g_error("the kernel gave no random bytes");
+    }
+    char *secret = g_malloc(2 * SECRET_BYTES + 1);
+    for (int i = 0; i < SECRET_BYTES; i++) {
+        g_snprintf(secret + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return secret;
+}
+
+static Guest *guest_build(const char *name, const GuestSpec *spec, const GPtrArray *volumes, gint64 slot)
+{
+    Guest *guest = g_new0(Guest, 1);
+    g_autoptr(json_t) copy = json_struct_encode(&guest_spec_type, spec);
+    if (!json_struct_decode(copy, &guest_spec_type, "spec", &guest->spec, NULL)) {
+        g_error("a guest spec did not survive its own codec");
+    }
+    guest->version = 1;
+    guest->name = g_strdup(name);
+    guest->uuid = ident_new_uuid();
+    guest->created_at = ident_timestamp();
+    guest->slot = slot;
+    guest->drbd_secret = new_secret();
+    for (guint i = 0; i < volumes->len; i++) {
+        ((GuestVolumeSpec *) guest->spec.volumes->pdata[i])->size_mib = ((const Volume *) volumes->pdata[i])->size_bytes / MIB;
+    }
+    for (guint n = 0; n < guest->spec.nics->len; n++) {
+        GuestNic *nic = guest->spec.nics->pdata[n];
+        nic->mac = nic->mac ? nic->mac : guest_default_mac(slot, (int) n);
+    }
+    return guest;
+}
+
+gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, Guest **ret_guest,
+                    GPtrArray **ret_volumes, char **ret_reasons, GError **error)
+{
+    if (!check_name_and_nics(snapshot, name, spec, error)) {
+        return FALSE;
+    }
+    g_autoptr(GPtrArray) volumes = plan_volumes(snapshot, name, spec, error);
+    if (!volumes) {
+        return FALSE;
+    }
+    g_autoptr(GPtrArray) candidates = candidates_new(snapshot, spec, volumes);
+    g_auto(GStrv) nodes = pick_nodes(candidates, spec, error);
+    gint64 slot = nodes ? pick_slot(snapshot, spec, error) : 0;
+    if (slot == 0) {
+        return FALSE;
+    }
+    Guest *guest = guest_build(name, spec, volumes, slot);
+    guest->nodes = g_steal_pointer(&nodes);
+    if (ret_reasons) {
+        *ret_reasons = candidates_text(candidates, guest->nodes, "\n");
+    }
+    *ret_guest = guest;
+    *ret_volumes = g_steal_pointer(&volumes);
+    return TRUE;
+}
+
+gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char *node_name, GError **error)
+{
+    const Node *node = node_find(snapshot, node_name);
+    if (!node) {
+        return fail(error, HOLDFAST_ERROR_NOT_FOUND, "node: there is no node '%s'", node_name);
+    }
+    if (!guest_on_node(guest, node_name)) {
+        g_autofree char *places = g_strjoinv(", ", guest->nodes);
+        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' holds no replica of guest '%s': it can run on %s", node_name,
+                    guest->name, places);
+    }
+    if (node->leaving) {
+        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is leaving the cluster", node_name);
+    }
+    const NodeStatus *status = status_find(snapshot, node_name);
+    if (!status) {
+        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is down or its agent does not report", node_name);
+    }
+    if (status->memory_free_mib < guest->spec.memory_mib) {
+        return fail(error, HOLDFAST_ERROR_NO_SPACE,
+                    "node: '%s' has %" G_GINT64_FORMAT " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB", node_name,
+                    status->memory_free_mib, guest->name, guest->spec.memory_mib);
+    }
+    return TRUE;
+}

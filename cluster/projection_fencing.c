@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The fence devices of the projection: one per node, allowed everywhere but on its own target. A node whose device was not proven by a real shot gets
+ * fence_holdfast_manual: its guests are recovered when a person has said that the node is off, never by believing an untested BMC. */
+#include "cluster/projection_parts.h"
+
+#include <string.h>
+
+#define OFF_TIMEOUT_S 15
+/* How long one manual `off` waits for the operator. Short: an action under way holds up every other recovery in the cluster. */
+#define MANUAL_WAIT_S 8
+
+static const FenceDevice *device_of(const ProjectionInput *input, const char *node)
+{
+    for (guint i = 0; i < input->fence_devices->len; i++) {
+        const FenceDevice *device = g_ptr_array_index(input->fence_devices, i);
+        if (g_strcmp0(device->node, node) == 0) {
+            return device->state == FENCE_UNPROVEN || !device->agent ? NULL : device;
+        }
+    }
+    return NULL;
+}
+
+static gboolean has_parameter(char *const *parameters, const char *name)
+{
+    gsize length = strlen(name);
+    for (; parameters && *parameters; parameters++) {
+        if (strncmp(*parameters, name, length) == 0 && (*parameters)[length] == '=') {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* A parameter unless the operator set it. */
+static void pair_default(xmlNode *set, const FenceDevice *device, const char *name, const char *value)
+{
+    if (!device || !has_parameter(device->parameters, name)) {
+        projection_pair(set, name, value);
+    }
+}
+
+static void put_device_parameters(xmlNode *set, const FenceDevice *device)
+{
+    for (char **each = device->parameters; each && *each; each++) {
+        const char *equals = strchr(*each, '=');
+        g_autofree char *name = equals ? g_strndup(*each, (gsize) (equals - *each)) : NULL;
+        /* Whom it may shoot is ours to say. */
+        if (name && strcmp(name, "pcmk_host_list") != 0 && strcmp(name, "pcmk_host_check") != 0) {
+            projection_pair(set, name, equals + 1);
+        }
+    }
+    if (strcmp(device->agent, "fence_ipmilan") == 0) {
+        pair_default(set, device, "lanplus", "1");
+        pair_default(set, device, "method", "onoff");
+        pair_default(set, device, "power_wait", "0");
+    }
+}
+
+static xmlNode *device_element(const ProjectionInput *input, const char *node, const FenceDevice *device)
+{
+    g_autofree char *id = g_strdup_printf("fence-%s", node);
+    g_autofree char *parameters_id = g_strdup_printf("hf-fence.%s.parameters", node);
+    g_autofree char *op_prefix = g_strdup_printf("hf-fence.%s.op", node);
+    int off_timeout_s = OFF_TIMEOUT_S + projection_fencing_delay_s(input);
+    g_autofree char *off_timeout = g_strdup_printf("%ds", off_timeout_s);
+    xmlNode *primitive = projection_element("primitive", id);
+    xml_set(primitive, "class", "stonith");
+    xml_set(primitive, "type", device ? device->agent : "fence_holdfast_manual");
+    xmlNode *set = projection_set(primitive, "instance_attributes", parameters_id);
+    if (device) {
+        put_device_parameters(set, device);
+    } else {
+        g_autofree char *wait = g_strdup_printf("%d", MANUAL_WAIT_S);
+        projection_pair(set, "wait", wait);
+    }
+    projection_pair(set, "pcmk_host_list", node);
+    projection_pair(set, "pcmk_host_check", "static-list");
+    pair_default(set, device, "pcmk_off_timeout", off_timeout);
+    pair_default(set, device, "pcmk_off_retries", "1");
+    xmlNode *operations = xml_add(primitive, "operations");
+    projection_op(operations, op_prefix, "monitor", "60s", "30s");
+    return primitive;
+}
+
+static void put_locations(Projection *projection, const char *target)
+{
+    g_autofree char *id = g_strdup_printf("fence-%s", target);
+    for (guint i = 0; i < projection->input->nodes->len; i++) {
+        const Node *node = g_ptr_array_index(projection->input->nodes, i);
+        gboolean own = strcmp(node->name, target) == 0;
+        projection_location(projection, id, node->name, own ? "-INFINITY" : "1", NULL);
+    }
+}
+
+void projection_fencing(Projection *projection)
+{
+    const ProjectionInput *input = projection->input;
+    xmlNode *resources = projection_section(projection, "resources");
+    for (guint i = 0; i < input->nodes->len; i++) {
+        const Node *node = g_ptr_array_index(input->nodes, i);
+        projection_put(projection, resources, device_element(input, node->name, device_of(input, node->name)));
+        put_locations(projection, node->name);
+    }
+}

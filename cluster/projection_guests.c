@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The guests of the projection: one primitive and one location constraint per replica node each. The scores say where it may be: no score at all
+ * means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it is being moved to (above the stickiness of
+ * 100, which is above the initial preference). */
+#include "cluster/projection_parts.h"
+
+#include <string.h>
+
+#define SCORE_MOVE_THERE "1000"
+#define SCORE_FIRST "10"
+#define SCORE_OTHER "5"
+
+static xmlNode *guest_element(const Guest *guest)
+{
+    const GuestSpec *spec = &guest->spec;
+    g_autofree char *parameters_id = g_strdup_printf("hf-guest.%s.parameters", guest->name);
+    g_autofree char *meta_id = g_strdup_printf("hf-guest.%s.meta", guest->name);
+    g_autofree char *memory_id = g_strdup_printf("hf-guest.%s.memory", guest->name);
+    g_autofree char *op_prefix = g_strdup_printf("hf-guest.%s.op", guest->name);
+    g_autofree char *priority = g_strdup_printf("%" G_GINT64_FORMAT, spec->priority + 1);
+    g_autofree char *memory = g_strdup_printf("%" G_GINT64_FORMAT, spec->memory_mib);
+    gboolean run = spec->desired == GUEST_DESIRED_RUNNING && !guest->deleting;
+    xmlNode *primitive = projection_element("primitive", guest->name);
+    xml_set(primitive, "class", "ocf");
+    xml_set(primitive, "provider", "holdfast");
+    xml_set(primitive, "type", "guest");
+    /* The order of the sets is the schema's. The agent's parameter is the name only: a changed spec must never restart a guest. */
+    xmlNode *parameters = projection_set(primitive, "instance_attributes", parameters_id);
+    projection_pair(parameters, "guest", guest->name);
+    xmlNode *utilization = projection_set(primitive, "utilization", memory_id);
+    projection_pair(utilization, "memory", memory);
+    xmlNode *meta = projection_set(primitive, "meta_attributes", meta_id);
+    projection_pair(meta, "allow-migrate", "true");
+    projection_pair(meta, "target-role", run ? "Started" : "Stopped");
+    projection_pair(meta, "priority", priority);
+    xmlNode *operations = xml_add(primitive, "operations");
+    projection_op(operations, op_prefix, "start", "0s", "60s");
+    projection_op(operations, op_prefix, "stop", "0s", "60s");
+    projection_op(operations, op_prefix, "monitor", "10s", "20s");
+    projection_op(operations, op_prefix, "migrate_to", "0s", "60s");
+    projection_op(operations, op_prefix, "migrate_from", "0s", "60s");
+    return primitive;
+}
+
+static const char *score_of(const ProjectionGuest *guest, const char *node)
+{
+    if (!record_is_in_sync(&guest->record, node)) {
+        return "-INFINITY";
+    }
+    if (g_strcmp0(guest->guest->preferred_node, node) == 0) {
+        return SCORE_MOVE_THERE;
+    }
+    return strcmp(guest->guest->nodes[0], node) == 0 ? SCORE_FIRST : SCORE_OTHER;
+}
+
+static gboolean node_known(const ProjectionInput *input, const char *name)
+{
+    for (guint i = 0; i < input->nodes->len; i++) {
+        const Node *node = g_ptr_array_index(input->nodes, i);
+        if (strcmp(node->name, name) == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Element anywhere in the configuration with this id: ids are unique in the whole CIB. */
+static const xmlNode *find_id(const xmlNode *parent, const char *id)
+{
+    for (const xmlNode *child = xml_child(parent, NULL); child; child = xml_next(child, NULL)) {
+        gboolean reference = xml_named(child, "resource_ref") || xml_named(child, "obj_ref");
+        const xmlNode *found = !reference && xml_is(child, "id", id) ? child : find_id(child, id);
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static gboolean is_guest_primitive(const xmlNode *element)
+{
+    return xml_named(element, "primitive") && xml_named(element->parent, "resources") && xml_is(element, "class", "ocf") &&
+           xml_is(element, "provider", "holdfast") && xml_is(element, "type", "guest");
+}
+
+/* No record, no opinion: what the CIB says of this guest stays as it is. */
+static void keep_guest(Projection *projection, const char *name)
+{
+    projection_want(projection, name);
+    xmlNode *constraints = projection_section(projection, "constraints");
+    for (xmlNode *each = xml_child(constraints, "rsc_location"); each; each = xml_next(each, "rsc_location")) {
+        if (xml_is(each, "rsc", name)) {
+            g_autofree char *id = xml_get(each, "id");
+            projection_want(projection, id);
+        }
+    }
+}
+
+static void put_guest(Projection *projection, const ProjectionGuest *guest)
+{
+    projection_put(projection, projection_section(projection, "resources"), guest_element(guest->guest));
+    for (char **node = guest->guest->nodes; *node; node++) {
+        if (node_known(projection->input, *node)) {
+            projection_location(projection, guest->guest->name, *node, score_of(guest, *node), "exclusive");
+        }
+    }
+}
+
+void projection_guests(Projection *projection)
+{
+    for (guint i = 0; i < projection->input->guests->len; i++) {
+        const ProjectionGuest *guest = g_ptr_array_index(projection->input->guests, i);
+        const char *name = guest->guest->name;
+        const xmlNode *present = find_id(projection->configuration, name);
+        if ((present && !is_guest_primitive(present)) || !projection_check_guest_name(name, NULL)) {
+            continue; /* one unlucky name must not make the whole CIB invalid */
+        }
+        if (!guest->have_record || !guest->guest->nodes) {
+            if (present) {
+                keep_guest(projection, name);
+            }
+        } else if (present || guest->ready) {
+            put_guest(projection, guest);
+        }
+    }
+}

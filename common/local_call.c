@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One call of holdfastd over its unix socket. */
+#include "common/local_call.h"
+
+#include "common/error.h"
+
+#include <gio/gio.h>
+#include <gio/gunixsocketaddress.h>
+#include <string.h>
+
+static GSocketConnection *connect_to(const char *path, int timeout_ms, GError **error)
+{
+    g_autoptr(GSocketClient) client = g_socket_client_new();
+    g_autoptr(GSocketAddress) address = g_unix_socket_address_new(path);
+    g_autoptr(GError) problem = NULL;
+    g_socket_client_set_timeout(client, (guint) ((timeout_ms + 999) / 1000));
+    GSocketConnection *connection = g_socket_client_connect(client, G_SOCKET_CONNECTABLE(address), NULL, &problem);
+    if (!connection) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "holdfastd does not answer on %s (%s); guests keep running; see 'systemctl status holdfastd'", path,
+                    problem->message);
+    }
+    return connection;
+}
+
+static char *exchange(GSocketConnection *connection, const char *line, int timeout_ms, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
+    g_autoptr(GDataInputStream) in =
+        g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
+    g_filter_input_stream_set_close_base_stream(G_FILTER_INPUT_STREAM(in), FALSE);
+    char *answer = NULL;
+    if (g_output_stream_write_all(out, line, strlen(line), NULL, NULL, &problem)) {
+        answer = g_data_input_stream_read_line(in, NULL, NULL, &problem);
+    }
+    if (!answer && g_error_matches(problem, G_IO_ERROR, G_IO_ERROR_TIMED_OUT)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "holdfastd gave no answer within %d ms", timeout_ms);
+    } else if (!answer) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "holdfastd closed the connection: %s",
+                    problem ? problem->message : "end of stream");
+    }
+    return answer;
+}
+
+json_t *local_call(const char *socket_path, const char *verb, json_t *arguments, int timeout_ms, GError **error)
+{
+    g_autoptr(GSocketConnection) connection = connect_to(socket_path, timeout_ms, error);
+    if (!connection) {
+        return NULL;
+    }
+    g_autoptr(json_t) request = json_pack("{s:i,s:s,s:s,s:O?}", "v", 1, "id", verb, "verb", verb, "args", arguments);
+    g_autofree char *text = json_text_from(request);
+    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    g_autofree char *reply = exchange(connection, line, timeout_ms, error);
+    if (!reply) {
+        return NULL;
+    }
+    g_autoptr(json_t) answer = json_text_parse(reply, -1, "answer of holdfastd", error);
+    if (!answer) {
+        return NULL;
+    }
+    if (!json_is_true(json_object_get(answer, "ok"))) {
+        json_t *failure = json_object_get(answer, "error");
+        const char *message = json_string_value(json_object_get(failure, "message"));
+        g_set_error_literal(error, HOLDFAST_ERROR,
+                            holdfast_error_from_name(json_string_value(json_object_get(failure, "code"))),
+                            message ? message : "holdfastd refused without a reason");
+        return NULL;
+    }
+    json_t *result = json_object_get(answer, "result");
+    return result ? json_incref(result) : json_object();
+}

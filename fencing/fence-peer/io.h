@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The handler's view of the outside: kernel, store, holdfastd and corosync. libc, jansson and libvotequorum only. */
+#pragma once
+
+#include "storage/record_codec.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define HANDLER_VOLUMES_MAX 16
+
+/* What the node's manifest says of the guest. */
+typedef struct {
+    char guest[RECORD_NAME_MAX];
+    char node[RECORD_NAME_MAX]; /* this host's name */
+    char boot_id[RECORD_NAME_MAX];
+    char peer[RECORD_NAME_MAX]; /* empty: one replica */
+    uint32_t peer_id;           /* corosync node id */
+    int minors[HANDLER_VOLUMES_MAX];
+    int n_minors;
+} HandlerGuest;
+
+bool handler_guest_read(const char *guest, HandlerGuest *out);
+
+/* From /proc/drbd over all volumes of the guest. */
+typedef struct {
+    bool any_primary;
+    bool all_connected; /* every minor is connected to its peer */
+    bool all_up_to_date; /* every local disk is UpToDate */
+} HandlerDisks;
+bool handler_disks_read(const HandlerGuest *guest, HandlerDisks *out);
+
+/* Linearizable read of the record; *revision is what a write must compare with. */
+bool handler_record_read(const char *guest, Record *out, int64_t *revision);
+/* Compare-and-set. False also when the outcome is unknown: read again. */
+bool handler_record_write(const char *guest, const Record *record, int64_t revision);
+
+/* The local holdfastd asks the peer's to outdate its replica: true only on its confirmation. */
+bool handler_peer_outdated(const char *guest);
+
+/* Corosync, two looks 300 ms apart: this partition is quorate and the peer is not in it. */
+bool handler_peer_left_quorate_membership(uint32_t peer_id);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DRBD's usermode helper: the fence-peer handler that records who is in sync before frozen I/O goes on.
+ *
+ * This program stands between a lost replica and an acknowledged write. Its one rule: leave DRBD frozen rather than guess. The kernel
+ * resumes I/O only on exit codes 4, 5 and 7; everything else, a crash included, keeps it frozen. It runs while disks may be hung, so it uses libc
+ * and the store's unix socket only, locks its memory, and works with holdfastd dead whenever corosync alone can prove the peer's
+ * absence.
+ *
+ * Two situations call it (DRBD 8.4 gives no other hint than the device's role):
+ * - a Primary lost its peer and froze: write generation+1 without the peer, then exit. It waits as long as it takes.
+ * - a Secondary is being promoted without its peer: the OCF agent has claimed the record already; answer at once from it, since drbdsetup
+ *   holds the resource's lock meanwhile. In doubt: failure, the agent tries again. */
+#include "fencing/fence-peer/io.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+/* DRBD 8.4 exit codes of a fence-peer handler; every other value means "broken handler": I/O stays frozen, promotion fails. */
+enum {
+    PEER_OUTDATED = 4,
+    PEER_DOWN_LOCAL_UP_TO_DATE = 5,
+    PEER_FENCED = 7,
+    STAY_FROZEN = 1,
+};
+
+#define RESOURCE_PREFIX "hf-"
+#define RETRY_MS 200
+#define SAY_EVERY 50 /* retries between two log lines of a handler that waits */
+
+static void pause_ms(long ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+/* One try to write the mark. The record is read anew each time, so an unknown outcome resolves itself: our own mark, once there, is
+ * marked again at a higher generation, which is harmless. */
+static bool mark_peer(const HandlerGuest *guest)
+{
+    Record record, next;
+    int64_t revision;
+    char reason[200];
+    if (!handler_record_read(guest->guest, &record, &revision)) {
+        return false;
+    }
+    if (!record_mark(&record, guest->node, guest->boot_id, guest->peer, &next, reason, sizeof(reason))) {
+        syslog(LOG_WARNING, "guest '%s': cannot record %s as out of sync: %s", guest->guest, guest->peer, reason);
+        return false;
+    }
+    if (!handler_record_write(guest->guest, &next, revision)) {
+        return false;
+    }
+    syslog(LOG_NOTICE, "guest '%s': generation %lld, %s is out of sync", guest->guest, (long long) next.generation,
+           guest->peer);
+    return true;
+}
+
+static int frozen_primary(const HandlerGuest *guest)
+{
+    syslog(LOG_WARNING, "guest '%s': lost replica on %s, I/O is frozen until that is recorded", guest->guest, guest->peer);
+    for (unsigned tries = 0;; tries++) {
+        HandlerDisks disks;
+        if (handler_disks_read(guest, &disks) && disks.all_connected) {
+            syslog(LOG_NOTICE, "guest '%s': %s is connected again, nothing to record", guest->guest, guest->peer);
+            return STAY_FROZEN; /* the connection itself unfreezes */
+        }
+        if (handler_peer_left_quorate_membership(guest->peer_id)) {
+            if (mark_peer(guest)) {
+                return PEER_DOWN_LOCAL_UP_TO_DATE;
+            }
+        } else if (handler_peer_outdated(guest->guest) && mark_peer(guest)) {
+            return PEER_OUTDATED;
+        }
+        if (tries % SAY_EVERY == SAY_EVERY - 1) {
+            syslog(LOG_WARNING, "guest '%s': still frozen: %s neither left a quorate membership nor confirmed to be outdated, or the "
+                   "store has no majority", guest->guest, guest->peer);
+        }
+        pause_ms(RETRY_MS);
+    }
+}
+
+/* The agent's claim is the permission: it is ours, of this boot, and the peer is out. Then even a merely Consistent disk is the
+ * newest (exit 7); without it neither 5 nor 7 may be said, since 7 would declare a stale disk UpToDate. */
+static int promotion(const HandlerGuest *guest, const HandlerDisks *disks)
+{
+    Record record;
+    int64_t revision;
+    if (!handler_record_read(guest->guest, &record, &revision)) {
+        syslog(LOG_WARNING, "guest '%s': promotion refused: the store did not answer", guest->guest);
+        return STAY_FROZEN;
+    }
+    bool ours = record.state == RECORD_RUNNING && strcmp(record.owner, guest->node) == 0 &&
+                strcmp(record.owner_boot_id, guest->boot_id) == 0 && record.handover_to[0] == '\0';
+    if (!ours || !record_is_in_sync(&record, guest->node) || record_is_in_sync(&record, guest->peer)) {
+        syslog(LOG_WARNING, "guest '%s': promotion refused: no valid claim by this node without %s in the record", guest->guest,
+               guest->peer);
+        return STAY_FROZEN;
+    }
+    return disks->all_up_to_date ? PEER_DOWN_LOCAL_UP_TO_DATE : PEER_FENCED;
+}
+
+static int fence_peer(const char *resource)
+{
+    HandlerGuest guest;
+    HandlerDisks disks;
+    if (strncmp(resource, RESOURCE_PREFIX, strlen(RESOURCE_PREFIX)) != 0) {
+        syslog(LOG_WARNING, "fence-peer for '%s', which is not a resource of Holdfast: left alone", resource);
+        return STAY_FROZEN;
+    }
+    while (!handler_guest_read(resource + strlen(RESOURCE_PREFIX), &guest)) {
+        syslog(LOG_ERR, "resource '%s': cannot read its manifest, staying frozen", resource);
+        pause_ms(1000);
+    }
+    if (guest.peer[0] == '\0' || !handler_disks_read(&guest, &disks)) {
+        return STAY_FROZEN;
+    }
+    return disks.any_primary ? frozen_primary(&guest) : promotion(&guest, &disks);
+}
+
+int main(int argc, char **argv)
+{
+    openlog("holdfast-fence-peer", LOG_PID, LOG_DAEMON);
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0) {
+        syslog(LOG_WARNING, "cannot lock memory: %m");
+    }
+    if (argc != 3) {
+        fprintf(stderr, "usage: holdfast-fence-peer EVENT RESOURCE|minor-N\nCalled by the DRBD kernel module, not by people.\n");
+        return 2;
+    }
+    if (strcmp(argv[1], "fence-peer") == 0) {
+        int code = fence_peer(argv[2]);
+        syslog(LOG_NOTICE, "fence-peer %s: exit %d", argv[2], code);
+        return code;
+    }
+    int level = strcmp(argv[1], "split-brain") == 0 || strcmp(argv[1], "local-io-error") == 0 ? LOG_ERR : LOG_INFO;
+    syslog(level, "DRBD event %s on %s", argv[1], argv[2]);
+    return 0;
+}

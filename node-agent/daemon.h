@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What every part of holdfastd shares. Set up by main.c before any thread starts, constant afterwards but for what a lock guards. */
+#pragma once
+
+#include "cluster/membership.h"
+#include "cluster/node_config.h"
+#include "cluster/pacemaker.h"
+#include "cluster/peer.h"
+#include "common/worker.h"
+#include "node-agent/cache.h"
+
+#define DAEMON_VERSION "0.1.0"
+
+typedef struct {
+    NodeConfig *config;
+    const ProcessRunner *runner;
+    Store *store;
+    Cache *cache;
+    Membership *membership; /* main context only; others use daemon_view() */
+    Peer *peer;
+    Worker *worker;
+    GMainLoop *loop;
+    GThreadPool *callers; /* peer calls are answered here */
+
+    GMutex lock;
+    MembershipView view;           /* lock */
+    gint64 lease;                  /* lock; 0: none yet */
+    GHashTable *published;         /* lock; status key -> text last written under the lease */
+    GHashTable *conditions;        /* lock; guest -> what is wrong here, for people */
+    GMutex pacemaker_lock;
+    char *pacemaker_xml;           /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
+    gint64 pacemaker_at_us;        /* pacemaker_lock */
+} Daemon;
+
+MembershipView daemon_view(Daemon *daemon);
+gboolean daemon_node_online(Daemon *daemon, const char *node); /* member of our corosync partition */
+
+/* Pacemaker's status, asked for now. NULL, UNAVAILABLE: Pacemaker is not running here. Caller frees. */
+PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error);
+gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status);
+
+/* Leased status documents: written only when different from the last, again after a lost lease. */
+gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GError **error);
+gboolean daemon_lease_keep(Daemon *daemon, GError **error);
+
+/* Kick background work by name. */
+void daemon_kick_guest(Daemon *daemon, const char *guest);
+void daemon_kick_cluster(Daemon *daemon);   /* what the DC does: projection, deletions, operations */
+void daemon_kick_node(Daemon *daemon);
+void daemon_kick_operation(Daemon *daemon, const char *id);
+
+/* Call another node's holdfastd by name. */
+json_t *daemon_peer_call(Daemon *daemon, const char *node, const char *verb, json_t *arguments, int timeout_ms,
+                         GError **error);
+
+/* Note something that happened, for `holdfast events` and the log. `kind` e.g. "guest.started"; `object` e.g. "guest/web1". */
+void daemon_event(Daemon *daemon, const char *kind, const char *object, const char *format, ...) G_GNUC_PRINTF(4, 5);

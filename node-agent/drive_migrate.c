@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Live migration, the part outside Pacemaker: check everything that could refuse, let the target prepare, copy memory for as long as it takes, then ask
+ * Pacemaker for the hand-over by preferring the target. Runs on the source node. */
+#include "node-agent/operation.h"
+
+#include "cluster/ocf/guest_run.h"
+#include "cluster/plan.h"
+#include "common/error.h"
+#include "common/file.h"
+#include "storage/record.h"
+
+#include <string.h>
+
+#define PREPARE_TIMEOUT_MS 30000
+#define POLL_MS 250
+/* Memory left when we stop copying and ask Pacemaker; what the guest dirties until the hand-over comes on top. */
+#define NEARLY_DONE_BYTES (32 * 1024 * 1024)
+#define HANDOVER_TIMEOUT_MS 90000
+#define PRECOPY_LIMIT_MS (60 * 60 * 1000)
+
+typedef struct {
+    Daemon *daemon;
+    Operation *operation;
+    Manifest *manifest;
+    const char *guest, *target;
+    const VmmEngine *engine;
+    char *run_folder;
+} Migration;
+
+static gboolean guest_set_preferred(Daemon *daemon, const char *name, const char *node, GError **error)
+{
+    g_autofree char *key = g_strconcat(STORE_ROOT "guest/", name, NULL);
+    g_autoptr(StoreEntry) entry = store_get(daemon->store, key, NULL, error);
+    g_autoptr(Guest) guest = entry ? object_from_text(&guest_type, entry->value, key, error) : NULL;
+    if (!guest) {
+        return FALSE;
+    }
+    g_free(guest->preferred_node);
+    guest->preferred_node = g_strdup(node);
+    g_autofree char *text = object_to_text(&guest_type, guest);
+    return store_put(daemon->store, key, text, entry->mod_revision, 0, NULL, error);
+}
+
+/* Everything that could refuse is asked before anything is done. */
+static gboolean check(const Migration *migration, GError **error)
+{
+    Record record;
+    if (!record_read(migration->daemon->store, migration->guest, &record, NULL, error)) {
+        return FALSE;
+    }
+    if (!record_is_in_sync(&record, migration->target)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the replica on %s is not in sync; wait for its resync ('holdfast guest show %s')", migration->target,
+                    migration->guest);
+        return FALSE;
+    }
+    for (guint i = 0; i < migration->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        if (!drbd_state_read(guest_minor(&migration->manifest->guest, (int) i), &state, error)) {
+            return FALSE;
+        }
+        if (!drbd_state_is_up_to_date_pair(&state)) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "volume %u is %s with disks %s/%s; both must be UpToDate", i,
+                        state.connection, state.disk, state.peer_disk);
+            return FALSE;
+        }
+    }
+    if (migration->engine->query(migration->run_folder, migration->guest) != VMM_RUNNING) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the guest does not run on this node");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean target_call(const Migration *migration, const char *verb, GError **error)
+{
+    g_autoptr(json_t) arguments = json_pack("{s:s,s:s,s:s}", "guest", migration->guest, "node", migration->target, "id",
+                                            migration->operation->id);
+    g_autoptr(json_t) result = daemon_peer_call(migration->daemon, migration->target, verb, arguments, PREPARE_TIMEOUT_MS, error);
+    return result != NULL;
+}
+
+static gboolean begin(const Migration *migration, GError **error)
+{
+    g_autofree char *id_path = g_build_filename(migration->run_folder, GUEST_MIGRATION_ID, NULL);
+    operation_stage(migration->daemon, migration->operation, "%s prepares its side", migration->target);
+    return target_call(migration, "migrate.prepare", error) &&
+           file_write_durable(id_path, migration->operation->id, -1, 0600, error) &&
+           migration->engine->migrate_begin(migration->run_folder, migration->manifest->peer_address,
+                                            guest_migration_port(&migration->manifest->guest), migration->target, error);
+}
+
+/* One look at the copy. TRUE with *ret_nearly when it is time to hand over. */
+static gboolean look(const Migration *migration, gboolean *ret_nearly, GError **error)
+{
+    g_auto(VmmMigration) state = {0};
+    if (!migration->engine->migrate_query(migration->run_folder, &state, error)) {
+        return FALSE;
+    }
+    if (g_str_equal(state.status, "failed") || g_str_equal(state.status, "cancelled") || g_str_equal(state.status, "none")) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "copying memory ended as '%s'%s%s", state.status,
+                    state.error ? ": " : "", state.error ? state.error : "");
+        return FALSE;
+    }
+    *ret_nearly = g_str_equal(state.status, "pre-switchover") ||
+                  (g_str_equal(state.status, "active") && state.total_bytes > 0 && state.transferred_bytes > 0 &&
+                   state.remaining_bytes < NEARLY_DONE_BYTES);
+    operation_progress(migration->daemon, migration->operation, state.total_bytes - state.remaining_bytes, state.total_bytes,
+                       "bytes");
+    return TRUE;
+}
+
+static gboolean copy_memory(const Migration *migration, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) PRECOPY_LIMIT_MS * 1000;
+    gboolean nearly = FALSE;
+    operation_stage(migration->daemon, migration->operation, "copying memory to %s", migration->target);
+    while (!nearly) {
+        if (operation_cancel_requested(migration->daemon, migration->operation)) {
+            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED, "cancelled; the guest goes on where it was");
+            return FALSE;
+        }
+        if (g_get_monotonic_time() > deadline_us) {
+            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+                                "the guest changes its memory faster than it can be copied");
+            return FALSE;
+        }
+        if (!look(migration, &nearly, error)) {
+            return FALSE;
+        }
+        if (!nearly) {
+            g_usleep(POLL_MS * 1000);
+        }
+    }
+    return migration->engine->migrate_hold(migration->run_folder, error);
+}
+
+/* Pacemaker moves it; done when the record has the target as running owner. */
+static gboolean wait_for_handover(const Migration *migration, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) HANDOVER_TIMEOUT_MS * 1000;
+    Record record = {0};
+    operation_stage(migration->daemon, migration->operation, "Pacemaker hands over to %s", migration->target);
+    while (g_get_monotonic_time() < deadline_us) {
+        if (record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) &&
+            record.state == RECORD_RUNNING && g_str_equal(record.owner, migration->target)) {
+            return TRUE;
+        }
+        g_usleep(POLL_MS * 1000);
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "Pacemaker did not hand the guest over within %d s; see 'crm_mon'",
+                HANDOVER_TIMEOUT_MS / 1000);
+    return FALSE;
+}
+
+static void undo(const Migration *migration)
+{
+    guest_set_preferred(migration->daemon, migration->guest, NULL, NULL);
+    migration->engine->migrate_cancel(migration->run_folder, NULL);
+    target_call(migration, "migrate.abort", NULL);
+}
+
+static void run(Migration *migration)
+{
+    g_autoptr(GError) error = NULL;
+    gboolean begun = FALSE;
+    gboolean ok = check(migration, &error) && (begun = TRUE) && begin(migration, &error) && copy_memory(migration, &error) &&
+                  guest_set_preferred(migration->daemon, migration->guest, migration->target, &error);
+    if (ok) {
+        daemon_kick_cluster(migration->daemon);
+        ok = wait_for_handover(migration, &error);
+    }
+    if (!ok && begun) {
+        undo(migration);
+    }
+    /* migrate.report set the downtime meanwhile: keep it. */
+    g_autoptr(Operation) stored = operation_get(migration->daemon, migration->operation->id);
+    if (stored) {
+        migration->operation->downtime_ms = stored->downtime_ms;
+    }
+    operation_end(migration->daemon, migration->operation, error);
+}
+
+void drive_guest_migrate(Daemon *daemon, Operation *operation)
+{
+    g_autoptr(GError) error = NULL;
+    const char *guest = strchr(operation->target, '/') + 1;
+    g_autoptr(Manifest) manifest = manifest_read(guest, &error);
+    if (!manifest) {
+        operation_end(daemon, operation, error);
+        return;
+    }
+    g_autofree char *run_folder = guest_run_folder(guest);
+    Migration migration = {
+        .daemon = daemon,
+        .operation = operation,
+        .manifest = manifest,
+        .guest = guest,
+        .target = operation->argument,
+        .engine = guest_engine(&manifest->guest),
+        .run_folder = run_folder,
+    };
+    run(&migration);
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Proof of fencing by a real shot: the node is emptied beforehand by the operator, its real device goes into the CIB, Pacemaker shoots it, the device must
+ * report no power, the membership must lose it, and after power-on it must come back with another boot id. Only then its guests may fail over. */
+#include "node-agent/operation.h"
+
+#include "common/error.h"
+#include "common/ident.h"
+#include "fencing/device.h"
+
+#include <string.h>
+
+#define POLL_MS 500
+#define SHOT_TRIES 4
+#define SHOT_TIMEOUT_S 60
+#define PROJECTED_LIMIT_MS 30000
+#define LEFT_LIMIT_MS 60000
+#define RETURN_LIMIT_MS 420000
+
+typedef struct {
+    Daemon *daemon;
+    Operation *operation;
+    const char *node;
+    FenceDevice *device;
+    char *boot_id; /* before the shot */
+} Proof;
+
+static char *boot_id_of(Daemon *daemon, const char *node)
+{
+    g_autofree char *key = g_strconcat(STORE_ROOT "boot/", node, NULL);
+    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
+    g_autoptr(json_t) document = entry ? json_text_parse(entry->value, -1, key, NULL) : NULL;
+    return g_strdup(json_string_value(json_object_get(document, "boot_id")));
+}
+
+static gboolean device_save(const Proof *proof, FenceState state, const char *detail, GError **error)
+{
+    g_autofree char *key = g_strconcat(STORE_ROOT "fence/", proof->node, NULL);
+    proof->device->state = (int) state;
+    g_free(proof->device->detail);
+    proof->device->detail = g_strdup(detail);
+    g_autofree char *text = object_to_text(&fence_device_type, proof->device);
+    return store_put(proof->daemon->store, key, text, -1, 0, NULL, error);
+}
+
+/* Wait until test() holds; FALSE with TIMEOUT and `what` when it does not in time. */
+static gboolean wait_until(Proof *proof, gboolean (*test)(Proof *proof), int limit_ms, const char *what, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) limit_ms * 1000;
+    while (!test(proof)) {
+        if (g_get_monotonic_time() > deadline_us) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "%s: not within %d s", what, limit_ms / 1000);
+            return FALSE;
+        }
+        g_usleep(POLL_MS * 1000);
+    }
+    return TRUE;
+}
+
+static gboolean is_projected(Proof *proof)
+{
+    g_autofree char *xml = NULL;
+    g_autofree char *query = g_strdup_printf("//primitive[@id='fence-%s']", proof->node);
+    g_autofree char *type = g_strdup_printf("type=\"%s\"", proof->device->agent);
+    daemon_kick_cluster(proof->daemon);
+    return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query, NULL) &&
+           strstr(xml, type) != NULL;
+}
+
+static gboolean has_left(Proof *proof)
+{
+    return !daemon_node_online(proof->daemon, proof->node);
+}
+
+static gboolean has_returned(Proof *proof)
+{
+    g_autofree char *boot_id = boot_id_of(proof->daemon, proof->node);
+    if (!boot_id || g_strcmp0(boot_id, proof->boot_id) == 0) {
+        return FALSE;
+    }
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(proof->daemon, NULL);
+    for (guint i = 0; pacemaker && i < pacemaker->nodes->len; i++) {
+        const PacemakerNode *node = pacemaker->nodes->pdata[i];
+        if (g_str_equal(node->name, proof->node)) {
+            return node->online;
+        }
+    }
+    return FALSE;
+}
+
+/* Nothing that anybody needs may run there: the proof really cuts its power. */
+static gboolean check_empty(const Proof *proof, GError **error)
+{
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(proof->daemon, error);
+    g_autoptr(GPtrArray) guests = cache_objects(proof->daemon->cache, &guest_type, "guest/");
+    guint online = 0;
+    if (!pacemaker) {
+        return FALSE;
+    }
+    for (guint i = 0; i < guests->len; i++) {
+        const Guest *guest = guests->pdata[i];
+        const PacemakerResource *resource = pacemaker_status_resource(pacemaker, guest->name);
+        if (resource && g_strcmp0(resource->node, proof->node) == 0) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' runs on %s; run 'holdfast node standby %s' first",
+                        guest->name, proof->node, proof->node);
+            return FALSE;
+        }
+    }
+    for (guint i = 0; i < pacemaker->nodes->len; i++) {
+        online += ((const PacemakerNode *) pacemaker->nodes->pdata[i])->online;
+    }
+    if (online * 2 <= pacemaker->nodes->len + 1 && pacemaker->nodes->len > 1) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "only %u of %u nodes are online: the cluster would lose its quorum; bring the others back first", online,
+                    pacemaker->nodes->len);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean device_says(const Proof *proof, FencePower wanted, const char *when, GError **error)
+{
+    FencePower power = FENCE_POWER_UNKNOWN;
+    if (!fence_device_status(proof->daemon->runner, proof->device, &power, error)) {
+        return FALSE;
+    }
+    if (power != wanted) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the device does not report power %s %s",
+                    wanted == FENCE_POWER_ON ? "on" : "off", when);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean shoot(Proof *proof, GError **error)
+{
+    for (int tries = 1;; tries++) {
+        g_autoptr(GError) problem = NULL;
+        gint64 begin_us = g_get_monotonic_time();
+        if (pacemaker_fence(proof->daemon->runner, proof->node, SHOT_TIMEOUT_S, &problem)) {
+            proof->device->proven_ms = (g_get_monotonic_time() - begin_us) / 1000;
+            return TRUE;
+        }
+        if (tries == SHOT_TRIES) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+            return FALSE;
+        }
+        /* The fencer takes a new device over from the CIB a moment after the write. */
+        g_usleep(2 * G_USEC_PER_SEC);
+    }
+}
+
+static gboolean prove(Proof *proof, GError **error)
+{
+    Daemon *daemon = proof->daemon;
+    if (!check_empty(proof, error) || !device_says(proof, FENCE_POWER_ON, "before the shot", error) ||
+        !device_save(proof, FENCE_PROVING, "being proven", error)) {
+        return FALSE;
+    }
+    operation_stage(daemon, proof->operation, "Pacemaker takes the device over");
+    if (!wait_until(proof, is_projected, PROJECTED_LIMIT_MS, "the device did not reach the CIB", error)) {
+        return FALSE;
+    }
+    operation_stage(daemon, proof->operation, "shooting %s", proof->node);
+    if (!shoot(proof, error) || !device_says(proof, FENCE_POWER_OFF, "after the shot", error) ||
+        !wait_until(proof, has_left, LEFT_LIMIT_MS, "the node's cluster link did not fall silent: is this its device?", error)) {
+        return FALSE;
+    }
+    operation_stage(daemon, proof->operation, "%s is off after %" G_GINT64_FORMAT " ms; powering it on", proof->node,
+                    proof->device->proven_ms);
+    if (!fence_device_power_on(daemon->runner, proof->device, error)) {
+        return FALSE;
+    }
+    operation_stage(daemon, proof->operation, "waiting for %s to come back", proof->node);
+    return wait_until(proof, has_returned, RETURN_LIMIT_MS, "the node did not come back", error);
+}
+
+void drive_fence_prove(Daemon *daemon, Operation *operation)
+{
+    g_autoptr(GError) error = NULL;
+    const char *node = strchr(operation->target, '/') + 1;
+    g_autofree char *key = g_strconcat("fence/", node, NULL);
+    g_autoptr(FenceDevice) device = cache_object(daemon->cache, &fence_device_type, key, NULL);
+    Proof proof = {.daemon = daemon, .operation = operation, .node = node, .device = device};
+    if (!device) {
+        g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "node '%s' has no fence device; set one with 'holdfast fence set'", node);
+        operation_end(daemon, operation, error);
+        return;
+    }
+    proof.boot_id = boot_id_of(daemon, node);
+    if (prove(&proof, &error)) {
+        g_free(device->proven_at);
+        device->proven_at = ident_timestamp();
+        g_autofree char *detail = g_strdup_printf("proven by a real shot that took %" G_GINT64_FORMAT " ms", device->proven_ms);
+        device_save(&proof, FENCE_PROVEN, detail, &error);
+    } else if (device->state == FENCE_PROVING) {
+        device_save(&proof, FENCE_UNPROVEN, error->message, NULL);
+    }
+    g_free(proof.boot_id);
+    operation_end(daemon, operation, error);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a joiner is told and given, and its codec on both sides. */
+#pragma once
+
+#include "cluster/cluster_config.h"
+#include "node-agent/join_admit.h"
+
+typedef struct {
+    gint64 version; /* 1 */
+    char *cluster;
+    gint64 node_id;
+    gboolean voter; /* runs an etcd member */
+    char *ca, *ca_key, *cert; /* PEM */
+    char *authkey; /* corosync's, base64 */
+    char *corosync_conf, *voters;
+    char *etcd_initial_cluster; /* with the joiner in it; NULL for a node that does not vote */
+    ClusterConfig tuning;
+    GPtrArray *members; /* of JoinMember: who is in corosync's membership now */
+} JoinBundle;
+
+typedef struct {
+    gint64 id;
+} JoinMember;
+
+extern const JsonStruct join_bundle_type;
+
+/* For the admitted node. Waits for nothing; BUSY when another node has not finished its join. Caller owns. */
+json_t *join_bundle_new(const JoinAdmission *admission, GError **error);

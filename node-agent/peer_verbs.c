@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The target's part of a live migration, and outdating a replica for a Primary that lost us on the replication link. */
+#include "node-agent/peer_verbs.h"
+
+#include "cluster/ocf/guest_run.h"
+#include "common/error.h"
+#include "common/ident.h"
+#include "common/log.h"
+#include "storage/record.h"
+
+typedef struct {
+    Daemon *daemon;
+    Manifest *manifest;
+    VolumeSet set;
+    const VmmEngine *engine;
+    char *run_folder;
+    const char *id;
+} PeerWork;
+
+/* A VMM that is here must be ours to touch: never one that runs. */
+static gboolean refuse_if_running(const PeerWork *work, GError **error)
+{
+    VmmState state = work->engine->query(work->run_folder, work->manifest->guest.name);
+    if (state == VMM_RUNNING || state == VMM_BROKEN) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' is %s here", work->manifest->guest.name,
+                    vmm_state_name(state));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static json_t *migrate_prepare(PeerWork *work, GError **error)
+{
+    const ProcessRunner *runner = work->daemon->runner;
+    if (!refuse_if_running(work, error) || !work->engine->kill(runner, work->manifest->guest.name, error) ||
+        !volume_set_activate(&work->set, error) || !guest_launch(runner, work->manifest, TRUE, error)) {
+        return NULL;
+    }
+    return json_object();
+}
+
+/* The record must name us as the one it is being handed to, by this very id. */
+static gboolean handover_is_ours(const PeerWork *work, GError **error)
+{
+    Record record;
+    if (!record_read(work->daemon->store, work->manifest->guest.name, &record, NULL, error)) {
+        return FALSE;
+    }
+    if (!g_str_equal(record.handover_to, work->daemon->config->node) || g_strcmp0(record.handover_id, work->id) != 0) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the record does not hand guest '%s' over to this node",
+                    work->manifest->guest.name);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static json_t *migrate_take(PeerWork *work, GError **error)
+{
+    return handover_is_ours(work, error) && volume_set_promote(&work->set, error) ? json_object() : NULL;
+}
+
+static json_t *migrate_ready(PeerWork *work, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + 5 * G_USEC_PER_SEC;
+    gboolean ready = FALSE;
+    while (!ready) {
+        if (!work->engine->incoming_ready(work->run_folder, &ready, error)) {
+            return NULL;
+        }
+        if (!ready && g_get_monotonic_time() > deadline_us) {
+            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "the incoming guest is not complete");
+            return NULL;
+        }
+        if (!ready) {
+            g_usleep(10 * 1000);
+        }
+    }
+    return json_pack("{s:s}", "boot_id", ident_boot_id());
+}
+
+static json_t *migrate_go(PeerWork *work, GError **error)
+{
+    Record record;
+    if (!record_read(work->daemon->store, work->manifest->guest.name, &record, NULL, error)) {
+        return NULL;
+    }
+    if (record.state != RECORD_RUNNING || !g_str_equal(record.owner, work->daemon->config->node) ||
+        !g_str_equal(record.owner_boot_id, ident_boot_id())) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the record does not name this node as owner of '%s'",
+                    work->manifest->guest.name);
+        return NULL;
+    }
+    return work->engine->resume(work->run_folder, error) ? json_object() : NULL;
+}
+
+/* Before the commit only: a target that owns the guest keeps it. */
+static json_t *migrate_abort(PeerWork *work, GError **error)
+{
+    Record record;
+    if (!record_read(work->daemon->store, work->manifest->guest.name, &record, NULL, error)) {
+        return NULL;
+    }
+    if (record.state == RECORD_RUNNING && g_str_equal(record.owner, work->daemon->config->node)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "this node owns guest '%s'", work->manifest->guest.name);
+        return NULL;
+    }
+    if (!refuse_if_running(work, error) ||
+        !work->engine->kill(work->daemon->runner, work->manifest->guest.name, error) ||
+        !volume_set_demote(&work->set, error)) {
+        return NULL;
+    }
+    guest_taps_remove(work->daemon->runner, work->manifest);
+    return json_object();
+}
+
+/* Our replica is cut off from its Primary, which is alive: mark our disk Outdated, durably, before it writes on without us. */
+static json_t *drbd_outdate_here(PeerWork *work, GError **error)
+{
+    DrbdResource resource = volume_set_resource(&work->set);
+    if (!drbd_outdate(&resource, error)) {
+        return NULL;
+    }
+    log_line(LOG_LEVEL_WARNING, "guest '%s': replica here is outdated, its Primary lost the replication link",
+             work->manifest->guest.name);
+    return json_pack("{s:b}", "outdated", 1);
+}
+
+static const struct {
+    const char *verb;
+    json_t *(*run)(PeerWork *work, GError **error);
+} verbs[] = {
+    {"migrate.prepare", migrate_prepare}, {"migrate.take", migrate_take},   {"migrate.ready", migrate_ready},
+    {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
+};
+
+json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)
+{
+    const char *guest = json_string_value(json_object_get(arguments, "guest"));
+    for (gsize i = 0; guest && i < G_N_ELEMENTS(verbs); i++) {
+        if (!g_str_equal(verbs[i].verb, verb)) {
+            continue;
+        }
+        g_autoptr(Manifest) manifest = manifest_read(guest, error);
+        if (!manifest) {
+            return NULL;
+        }
+        g_autofree char *run_folder = guest_run_folder(guest);
+        PeerWork work = {
+            .daemon = daemon,
+            .manifest = manifest,
+            .set = guest_volume_set(daemon->runner, manifest),
+            .engine = guest_engine(&manifest->guest),
+            .run_folder = run_folder,
+            .id = json_string_value(json_object_get(arguments, "id")),
+        };
+        return verbs[i].run(&work, error);
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED, "peer verb '%s' is not known here or names no guest", verb);
+    return NULL;
+}

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Verbs on guests and volumes. A change is one transaction of the new document and its operation, conditioned on what it was planned from. */
+#include "node-agent/verbs.h"
+
+#include "cluster/plan.h"
+#include "common/error.h"
+#include "common/ident.h"
+#include "node-agent/operation.h"
+#include "node-agent/views.h"
+#include "storage/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PLAN_TRIES 5
+
+static void snapshot_take(Daemon *daemon, PlanSnapshot *snapshot)
+{
+    *snapshot = (PlanSnapshot){
+        .nodes = cache_objects(daemon->cache, &node_type, "node/"),
+        .node_statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free),
+        .guests = cache_objects(daemon->cache, &guest_type, "guest/"),
+        .volumes = cache_objects(daemon->cache, &volume_type, "volume/"),
+        .images = cache_objects(daemon->cache, &image_type, "image/"),
+        .networks = cache_objects(daemon->cache, &network_type, "network/"),
+    };
+    for (guint i = 0; i < snapshot->nodes->len; i++) {
+        const Node *node = snapshot->nodes->pdata[i];
+        g_autofree char *key = g_strdup_printf("status/%s/node", node->name);
+        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
+        if (status && daemon_node_online(daemon, node->name)) {
+            g_ptr_array_add(snapshot->node_statuses, status);
+        } else {
+            node_status_free(status);
+        }
+    }
+}
+
+static void snapshot_clear(PlanSnapshot *snapshot)
+{
+    g_ptr_array_unref(snapshot->nodes);
+    g_ptr_array_unref(snapshot->node_statuses);
+    g_ptr_array_unref(snapshot->guests);
+    g_ptr_array_unref(snapshot->volumes);
+    g_ptr_array_unref(snapshot->images);
+    g_ptr_array_unref(snapshot->networks);
+}
+
+static void record_add_to(StoreTxn *txn, const char *guest)
+{
+    Record record = {.generation = 1, .state = RECORD_NEW};
+    g_autofree char *key = record_key(guest);
+    char *text = record_encode(&record);
+    store_txn_if_revision(txn, key, 0);
+    store_txn_put(txn, key, text, 0);
+    free(text);
+}
+
+/* Guest, volumes, slot, record and operation appear together or not at all. */
+static gboolean guest_store(Daemon *daemon, const Guest *guest, const GPtrArray *volumes, const Operation *operation, GError **error)
+{
+    g_autoptr(StoreTxn) txn = store_txn_new();
+    g_autofree char *guest_key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
+    g_autofree char *guest_text = object_to_text(&guest_type, guest);
+    g_autofree char *slot_key = g_strdup_printf(STORE_ROOT "slot/%" G_GINT64_FORMAT, guest->slot);
+    g_autoptr(json_t) slot = json_pack("{s:i,s:s}", "version", 1, "guest", guest->name);
+    g_autofree char *slot_text = json_text_from(slot);
+    store_txn_if_revision(txn, guest_key, 0);
+    store_txn_if_revision(txn, slot_key, 0);
+    store_txn_put(txn, guest_key, guest_text, 0);
+    store_txn_put(txn, slot_key, slot_text, 0);
+    for (guint i = 0; i < volumes->len; i++) {
+        g_autofree char *key = g_strdup_printf(STORE_ROOT "volume/%s-%u", guest->name, i);
+        g_autofree char *text = object_to_text(&volume_type, volumes->pdata[i]);
+        store_txn_if_revision(txn, key, 0);
+        store_txn_put(txn, key, text, 0);
+    }
+    record_add_to(txn, guest->name);
+    operation_add_to(txn, operation);
+    return store_txn_commit(daemon->store, txn, NULL, error);
+}
+
+static gboolean guest_plan_and_store(Daemon *daemon, const char *name, const GuestSpec *spec, Operation *operation, GError **error)
+{
+    PlanSnapshot snapshot;
+    g_autoptr(Guest) guest = NULL;
+    GPtrArray *volumes = NULL;
+    g_autofree char *reasons = NULL;
+    snapshot_take(daemon, &snapshot);
+    gboolean ok = plan_guest(&snapshot, name, spec, &guest, &volumes, &reasons, error);
+    if (ok) {
+        g_free(operation->stage);
+        operation->stage = g_strdup_printf("placed: %s", reasons ? reasons : "");
+        ok = guest_store(daemon, guest, volumes, operation, error);
+    }
+    if (volumes) {
+        g_ptr_array_unref(volumes);
+    }
+    snapshot_clear(&snapshot);
+    return ok;
+}
+
+static json_t *guest_create(const VerbCall *call, GError **error)
+{
+    const char *name = verb_string(call, "name", error);
+    GuestSpec spec = {0};
+    if (!name || !ident_check_name(name, "name", error) ||
+        !guest_spec_from_json(json_object_get(call->arguments, "spec"), &spec, error)) {
+        json_struct_clear(&guest_spec_type, &spec);
+        return NULL;
+    }
+    g_autofree char *target = g_strconcat("guest/", name, NULL);
+    g_autoptr(Operation) operation = operation_new("guest.create", target, NULL, NULL);
+    g_autoptr(GError) problem = NULL;
+    gboolean ok = FALSE;
+    /* Another create may take the same slot between our plan and our transaction: plan again. */
+    for (int tries = 0; tries < PLAN_TRIES && !ok; tries++) {
+        g_clear_error(&problem);
+        ok = guest_plan_and_store(call->daemon, name, &spec, operation, &problem);
+        if (!ok && !g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT)) {
+            break;
+        }
+        if (!ok) {
+            g_usleep(100 * 1000); /* let the cache see what we collided with */
+        }
+    }
+    json_struct_clear(&guest_spec_type, &spec);
+    if (!ok) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return NULL;
+    }
+    return operation_view(operation);
+}
+
+static json_t *guest_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
+{
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
+    g_autoptr(GPtrArray) entries = cache_list(call->daemon->cache, STORE_ROOT "guest/");
+    json_t *list = json_array();
+    for (guint i = 0; i < entries->len; i++) {
+        const StoreEntry *entry = entries->pdata[i];
+        g_autoptr(Guest) guest = object_from_text(&guest_type, entry->value, entry->key, NULL);
+        if (guest) {
+            json_array_append_new(list, view_guest(call->daemon, guest, entry->mod_revision, pacemaker));
+        }
+    }
+    return list;
+}
+
+static json_t *guest_show(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", &revision, error);
+    if (!guest) {
+        return NULL;
+    }
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
+    return view_guest(call->daemon, guest, revision, pacemaker);
+}
+
+/* Change the guest document and start an operation in one transaction. */
+static json_t *guest_change(const VerbCall *call, const Guest *guest, gint64 revision, Operation *operation, GError **error)
+{
+    g_autoptr(Operation) owned = operation;
+    g_autoptr(StoreTxn) txn = store_txn_new();
+    g_autofree char *key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
+    g_autofree char *text = object_to_text(&guest_type, guest);
+    store_txn_if_revision(txn, key, revision);
+    store_txn_put(txn, key, text, 0);
+    operation_add_to(txn, owned);
+    return store_txn_commit(call->daemon->store, txn, NULL, error) ? operation_view(owned) : NULL;
+}
+
+/* The guest named by the call, free for a new operation. */
+static Guest *guest_for_change(const VerbCall *call, gint64 *ret_revision, char **ret_target, GError **error)
+{
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", ret_revision, error);
+    if (!guest) {
+        return NULL;
+    }
+    *ret_target = g_strconcat("guest/", guest->name, NULL);
+    if (guest->deleting) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "guest '%s' is being deleted", guest->name);
+        return NULL;
+    }
+    return verb_target_free(call, *ret_target, error) ? g_steal_pointer(&guest) : NULL;
+}
+
+static json_t *guest_start(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autofree char *target = NULL;
+    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    if (!guest) {
+        return NULL;
+    }
+    /* Forget earlier failures, or Pacemaker would wait for failure-timeout before it tries again. */
+    pacemaker_cleanup(call->daemon->runner, guest->name, NULL);
+    guest->spec.desired = GUEST_DESIRED_RUNNING;
+    return guest_change(call, guest, revision, operation_new("guest.start", target, NULL, NULL), error);
+}
+
+static const char *guest_node_now(Daemon *daemon, const Guest *guest, char **ret_storage)
+{
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
+    const PacemakerResource *resource = pacemaker ? pacemaker_status_resource(pacemaker, guest->name) : NULL;
+    *ret_storage = g_strdup(resource ? resource->node : NULL);
+    return *ret_storage;
+}
+
+static json_t *guest_stop(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autofree char *target = NULL, *storage = NULL;
+    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    if (!guest) {
+        return NULL;
+    }
+    const char *node = guest_node_now(call->daemon, guest, &storage);
+    gboolean force = json_is_true(json_object_get(call->arguments, "force"));
+    /* Driven where it runs, since a graceful stop talks to the guest. */
+    return verb_operation(call, operation_new("guest.stop", target, force ? "force" : NULL, node ? node : call->daemon->config->node),
+                          error);
+}
+
+static json_t *guest_migrate(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autofree char *target = NULL, *storage = NULL;
+    const char *to = verb_string(call, "node", error);
+    g_autoptr(Guest) guest = to ? guest_for_change(call, &revision, &target, error) : NULL;
+    if (!guest) {
+        return NULL;
+    }
+    g_autofree char *node_key = g_strconcat("node/", to, NULL);
+    g_autoptr(Node) node = cache_object(call->daemon->cache, &node_type, node_key, NULL);
+    const char *from = guest_node_now(call->daemon, guest, &storage);
+    if (!node) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "node: there is no node '%s'; 'holdfast node list' shows them", to);
+        return NULL;
+    }
+    if (!from) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' does not run; start it with 'holdfast guest start %s'",
+                    guest->name, guest->name);
+        return NULL;
+    }
+    if (g_str_equal(from, to)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "node: guest '%s' runs on %s already", guest->name, to);
+        return NULL;
+    }
+    PlanSnapshot snapshot;
+    snapshot_take(call->daemon, &snapshot);
+    gboolean ok = plan_move(&snapshot, guest, to, error);
+    snapshot_clear(&snapshot);
+    return ok ? verb_operation(call, operation_new("guest.migrate", target, to, from), error) : NULL;
+}
+
+static json_t *guest_delete(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autofree char *target = NULL, *storage = NULL;
+    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    if (!guest) {
+        return NULL;
+    }
+    const char *node = guest_node_now(call->daemon, guest, &storage);
+    if (node && !json_is_true(json_object_get(call->arguments, "force"))) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' runs on %s; stop it first with 'holdfast guest stop %s'",
+                    guest->name, node, guest->name);
+        return NULL;
+    }
+    guest->deleting = TRUE;
+    return guest_change(call, guest, revision, operation_new("guest.delete", target, NULL, NULL), error);
+}
+
+static json_t *volume_view(Daemon *daemon, const Volume *volume)
+{
+    g_autofree char *key = g_strconcat("guest/", volume->guest, NULL);
+    g_autoptr(Guest) guest = cache_object(daemon->cache, &guest_type, key, NULL);
+    return guest ? view_volume(daemon, guest, volume) : NULL;
+}
+
+static json_t *volume_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
+{
+    g_autoptr(GPtrArray) volumes = cache_objects(call->daemon->cache, &volume_type, "volume/");
+    json_t *list = json_array();
+    for (guint i = 0; i < volumes->len; i++) {
+        json_t *view = volume_view(call->daemon, volumes->pdata[i]);
+        if (view) {
+            json_array_append_new(list, view);
+        }
+    }
+    return list;
+}
+
+static json_t *volume_show(const VerbCall *call, GError **error)
+{
+    g_autoptr(Volume) volume = verb_object(call, &volume_type, "volume", NULL, error);
+    json_t *view = volume ? volume_view(call->daemon, volume) : NULL;
+    if (volume && !view) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "the guest of volume '%s' is gone", volume->guest);
+    }
+    return view;
+}
+
+const Verb verbs_guest[] = {
+    {"guest.create", guest_create}, {"guest.list", guest_list},       {"guest.show", guest_show},
+    {"guest.start", guest_start},   {"guest.stop", guest_stop},       {"guest.migrate", guest_migrate},
+    {"guest.delete", guest_delete}, {"volume.list", volume_list},     {"volume.show", volume_show},
+    {NULL, NULL},
+};

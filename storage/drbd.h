@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DRBD 8.4 (the kernel's own module) through drbdsetup-84 and drbdmeta, and its state from /proc/drbd and events2. One resource per guest, one
+ * minor per volume. Only the safe options of docs/STORAGE: protocol C, fencing resource-and-stonith, on-io-error call-local-io-error. */
+#pragma once
+
+#include "cluster/objects.h"
+#include "common/process.h"
+
+/* One line of /proc/drbd. Text is DRBD's own words. */
+typedef struct {
+    gboolean present; /* the minor is configured */
+    char connection[24], role[16], peer_role[16], disk[16], peer_disk[16];
+    gboolean suspended;  /* I/O frozen */
+    int resync_permille; /* 1000 when not resyncing */
+} DrbdState;
+
+/* State of one minor from text in the format of /proc/drbd. Pure. */
+void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret);
+/* Reads /proc/drbd; not loaded module = not present. */
+gboolean drbd_state_read(int minor, DrbdState *ret, GError **error);
+gboolean drbd_state_is_up_to_date_pair(const DrbdState *state); /* connected (not resyncing), both UpToDate */
+
+typedef struct {
+    const ProcessRunner *runner;
+    const Guest *guest;
+    int n_volumes;
+    const char *node, *peer;           /* peer NULL: one replica */
+    const char *address, *peer_address; /* IPv4 of the replication network */
+} DrbdResource;
+
+gboolean drbd_module_prepare(const ProcessRunner *runner, const char *helper_path, GError **error); /* modprobe, usermode_helper verified */
+/* Each converges and is idempotent; each looks at the present state first. */
+gboolean drbd_metadata_create(const DrbdResource *r, int index, const char *lv_path, GError **error); /* only if there is none: never over existing metadata */
+gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path, GError **error); /* new-resource, new-minor, apply-al, attach */
+gboolean drbd_connect(const DrbdResource *r, GError **error);
+gboolean drbd_disconnect(const DrbdResource *r, GError **error);
+gboolean drbd_skip_initial_sync(const DrbdResource *r, GError **error); /* new-current-uuid --clear-bitmap on every volume: both sides fresh and connected */
+gboolean drbd_force_initial(const DrbdResource *r, GError **error); /* one replica, fresh: primary --force then secondary */
+gboolean drbd_promote(const DrbdResource *r, GError **error); /* all volumes; at most 3 tries over about 3 s; what was promoted is demoted again on failure */
+gboolean drbd_demote(const DrbdResource *r, GError **error);
+gboolean drbd_outdate(const DrbdResource *r, GError **error); /* REFUSED while connected or Primary */
+gboolean drbd_resize(const DrbdResource *r, int index, GError **error);
+gboolean drbd_down(const DrbdResource *r, GError **error); /* REFUSED while Primary or open */

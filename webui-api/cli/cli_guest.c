@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * `holdfast guest ...`. */
+#include "webui-api/cli/cli.h"
+#include "webui-api/cli/guest_spec.h"
+#include "webui-api/cli/view.h"
+
+static gboolean run_create(Cli *cli, GError **error)
+{
+    g_autoptr(json_t) body = guest_spec_body(cli, error);
+    g_autofree char *path = cli_path("guests", NULL);
+    return body && cli_operate(cli, "POST", path, body, error);
+}
+
+static gboolean run_list(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", NULL);
+    g_autoptr(json_t) guests = cli_fetch(cli, path, error);
+    if (!guests || cli_print_json(cli, guests)) {
+        return guests != NULL;
+    }
+    g_autofree char *text = view_guests(guests, cli->output == CLI_OUTPUT_WIDE, cli->colour);
+    cli_print("%s", text);
+    return TRUE;
+}
+
+static void print_disks(const json_t *guest)
+{
+    const json_t *volumes = cli_get(guest, "status.volumes");
+    for (size_t i = 0; i < json_array_size(volumes); i++) {
+        const json_t *volume = json_array_get(volumes, i);
+        const char *image = cli_text(volume, "image");
+        g_autofree char *label = g_strdup_printf("Volume %zu", i);
+        g_autofree char *size = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
+        g_autofree char *replicas = view_replicas(volume);
+        g_autofree char *text =
+            g_strdup_printf("%s%s%s, %s", size, image ? ", from image " : "", image ? image : "", *replicas ? replicas : "unknown");
+        cli_print_field(label, text);
+    }
+}
+
+static void print_networks(const json_t *guest)
+{
+    const json_t *nics = cli_get(guest, "spec.nics");
+    for (size_t i = 0; i < json_array_size(nics); i++) {
+        const json_t *nic = json_array_get(nics, i);
+        const char *network = cli_text(nic, "network"), *mac = cli_text(nic, "mac");
+        g_autofree char *label = g_strdup_printf("Network %zu", i);
+        g_autofree char *text = g_strdup_printf("%s, %s", network ? network : "?", mac ? mac : "MAC not known yet");
+        cli_print_field(label, text);
+    }
+}
+
+static void print_guest(const json_t *guest)
+{
+    g_autofree char *protection = view_protection(guest);
+    g_autofree char *nodes = cli_join(cli_get(guest, "nodes"));
+    g_autofree char *in_sync = cli_join(cli_get(guest, "status.in_sync"));
+    g_autofree char *memory = units_from_mib(cli_number(guest, "spec.memory_mib"));
+    g_autofree char *machine =
+        g_strdup_printf("%" G_GINT64_FORMAT " vCPUs, %s", cli_number(guest, "spec.vcpus"), memory);
+    const json_t *conditions = cli_get(guest, "status.conditions");
+    cli_print_field("Guest", cli_text(guest, "name"));
+    cli_print_field("State", view_guest_state(guest));
+    cli_print_field("Wanted", cli_text(guest, "spec.desired_state"));
+    cli_print_field("Node", cli_text(guest, "status.node"));
+    cli_print_field("Protected", protection);
+    cli_print_field("Replicas on", nodes);
+    cli_print_field("In sync", in_sync);
+    cli_print_field("Machine", machine);
+    print_disks(guest);
+    print_networks(guest);
+    for (size_t i = 0; i < json_array_size(conditions); i++) {
+        cli_print_field("Note", json_string_value(json_array_get(conditions, i)));
+    }
+    cli_print_field("UUID", cli_text(guest, "uuid"));
+    cli_print_field("Created", cli_text(guest, "created_at"));
+}
+
+static gboolean run_show(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], NULL);
+    g_autoptr(json_t) guest = cli_fetch(cli, path, error);
+    if (!guest || cli_print_json(cli, guest)) {
+        return guest != NULL;
+    }
+    print_guest(guest);
+    return TRUE;
+}
+
+static gboolean run_start(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "start", NULL);
+    return cli_operate(cli, "POST", path, NULL, error);
+}
+
+static gboolean run_stop(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "stop", NULL);
+    g_autoptr(json_t) body = json_pack("{s:b}", "force", cli_flag(cli, "force"));
+    return cli_operate(cli, "POST", path, body, error);
+}
+
+static gboolean run_migrate(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "migrate", NULL);
+    g_autoptr(json_t) body = json_pack("{s:s}", "node", cli->words[1]);
+    return cli_operate(cli, "POST", path, body, error);
+}
+
+static gboolean run_delete(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], NULL);
+    return cli_operate(cli, "DELETE", path, NULL, error);
+}
+
+static const CliOption stop_options[] = {
+    {"force", '\0', CLI_OPTION_FLAG, NULL, "switch it off instead of asking it to shut down"},
+    {.name = NULL},
+};
+
+const CliCommand cli_guest_commands[] = {
+    {"guest", "list", "", 0, 0, NULL, "the guests, where they run and how protected they are", run_list},
+    {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
+    {"guest", "create", "[NAME]", 0, 1, guest_spec_options, "make a guest and start it", run_create},
+    {"guest", "start", "NAME", 1, 1, NULL, "start it and keep it running", run_start},
+    {"guest", "stop", "NAME", 1, 1, stop_options, "shut it down and keep it stopped", run_stop},
+    {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},
+    {"guest", "delete", "NAME", 1, 1, NULL, "remove it with its volumes; there is no way back", run_delete},
+    {.noun = NULL},
+};
