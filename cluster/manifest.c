@@ -15,7 +15,11 @@
 
 static const JsonField manifest_fields[] = {
     {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(Manifest, version), .required = TRUE},
-    {.name = "guest", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Manifest, guest), .required = TRUE, .sub = &guest_type},
+    {.name = "guest",
+     .kind = JSON_FIELD_STRUCT,
+     .offset = offsetof(Manifest, guest),
+     .required = TRUE,
+     .sub = &guest_type},
     {.name = "volumes", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(Manifest, volumes), .sub = &volume_type},
     {.name = "address", .kind = JSON_FIELD_STRING, .offset = offsetof(Manifest, address), .required = TRUE},
     {.name = "peer_node", .kind = JSON_FIELD_STRING, .offset = offsetof(Manifest, peer_node)},

@@ -14,7 +14,12 @@ static const JsonField node_config_fields[] = {
     {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(NodeConfig, version), .required = TRUE},
     {.name = "cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, cluster), .required = TRUE},
     {.name = "node", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, node), .required = TRUE},
-    {.name = "node_id", .kind = JSON_FIELD_INT, .offset = offsetof(NodeConfig, node_id), .required = TRUE, .min = 1, .max = G_MAXINT32},
+    {.name = "node_id",
+     .kind = JSON_FIELD_INT,
+     .offset = offsetof(NodeConfig, node_id),
+     .required = TRUE,
+     .min = 1,
+     .max = G_MAXINT32},
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring1)},
     {.name = "storage_device", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, storage_device)},
@@ -38,9 +43,10 @@ NodeConfig *node_config_read_at(const char *path, GError **error)
     g_autoptr(GError) problem = NULL;
     g_autofree char *text = file_read(path, NODE_CONFIG_MAX_BYTES, &problem);
     if (g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
-                    "this node is not a member of a cluster yet (no %s): run 'holdfast-setup init' or 'holdfast-setup join'",
-                    path);
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
+            "this node is not a member of a cluster yet (no %s): run 'holdfast-setup init' or 'holdfast-setup join'",
+            path);
         return NULL;
     }
     if (!text) {

@@ -100,7 +100,8 @@ char *guest_tap_name(const Guest *guest, int nic_index)
 
 char *guest_default_mac(gint64 slot, int nic_index)
 {
-    return g_strdup_printf("52:54:48:%02x:%02x:%02x", (guint) (slot >> 8) & 0xff, (guint) slot & 0xff, (guint) nic_index & 0xff);
+    return g_strdup_printf("52:54:48:%02x:%02x:%02x", (guint) (slot >> 8) & 0xff, (guint) slot & 0xff,
+                           (guint) nic_index & 0xff);
 }
 
 char *guest_lv_name(const char *guest_name, int volume_index)

@@ -8,14 +8,60 @@
 
 #define OBJECT_VERSION 1
 
-#define STRING(type, member) {.name = #member, .kind = JSON_FIELD_STRING, .offset = offsetof(type, member)}
-#define STRING_REQUIRED(type, member) {.name = #member, .kind = JSON_FIELD_STRING, .offset = offsetof(type, member), .required = TRUE}
-#define INT(type, member) {.name = #member, .kind = JSON_FIELD_INT, .offset = offsetof(type, member)}
-#define RANGE(type, member, low, high) {.name = #member, .kind = JSON_FIELD_INT, .offset = offsetof(type, member), .min = (low), .max = (high)}
-#define BOOL(type, member) {.name = #member, .kind = JSON_FIELD_BOOL, .offset = offsetof(type, member)}
-#define STRV(type, member) {.name = #member, .kind = JSON_FIELD_STRV, .offset = offsetof(type, member)}
-#define VERSION(type) {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(type, version), .required = TRUE}
-
+/* clang-format off: one field a line */
+#define FIELD(type, member, kind_) .name = #member, .kind = JSON_FIELD_##kind_, .offset = offsetof(type, member)
+#define STRING(type, member)                                                                                           \
+    {                                                                                                                  \
+        FIELD(type, member, STRING)                                                                                    \
+    }
+#define STRING_REQUIRED(type, member)                                                                                  \
+    {                                                                                                                  \
+        FIELD(type, member, STRING), .required = TRUE                                                                  \
+    }
+#define INT(type, member)                                                                                              \
+    {                                                                                                                  \
+        FIELD(type, member, INT)                                                                                       \
+    }
+#define RANGE(type, member, low, high)                                                                                 \
+    {                                                                                                                  \
+        FIELD(type, member, INT), .min = (low), .max = (high)                                                          \
+    }
+#define RANGE_REQUIRED(type, member, low, high)                                                                        \
+    {                                                                                                                  \
+        FIELD(type, member, INT), .required = TRUE, .min = (low), .max = (high)                                        \
+    }
+#define BOOL(type, member)                                                                                             \
+    {                                                                                                                  \
+        FIELD(type, member, BOOL)                                                                                      \
+    }
+#define STRV(type, member)                                                                                             \
+    {                                                                                                                  \
+        FIELD(type, member, STRV)                                                                                      \
+    }
+#define STRV_REQUIRED(type, member)                                                                                    \
+    {                                                                                                                  \
+        FIELD(type, member, STRV), .required = TRUE                                                                    \
+    }
+#define ENUM(type, member, names_)                                                                                     \
+    {                                                                                                                  \
+        FIELD(type, member, ENUM), .names = (names_)                                                                   \
+    }
+#define STRUCT_REQUIRED(type, member, sub_)                                                                            \
+    {                                                                                                                  \
+        FIELD(type, member, STRUCT), .required = TRUE, .sub = &(sub_)                                                  \
+    }
+#define STRUCTS(type, member, sub_)                                                                                    \
+    {                                                                                                                  \
+        FIELD(type, member, STRUCTS), .sub = &(sub_)                                                                   \
+    }
+#define STRUCTS_REQUIRED(type, member, sub_)                                                                           \
+    {                                                                                                                  \
+        FIELD(type, member, STRUCTS), .required = TRUE, .sub = &(sub_)                                                 \
+    }
+#define VERSION(type)                                                                                                  \
+    {                                                                                                                  \
+        FIELD(type, version, INT), .required = TRUE                                                                    \
+    }
 static const char *const engine_names[] = {"auto", "kvm", "qemu", NULL};
 static const char *const desired_names[] = {"stopped", "running", NULL};
 static const char *const fence_state_names[] = {"unproven", "proving", "proven", NULL};
@@ -37,13 +83,13 @@ static const JsonStruct nic_type = {sizeof(GuestNic), nic_fields, NULL};
 
 static const JsonField guest_spec_fields[] = {
     RANGE(GuestSpec, vcpus, 1, 64),
-    {.name = "memory_mib", .kind = JSON_FIELD_INT, .offset = offsetof(GuestSpec, memory_mib), .required = TRUE, .min = 32, .max = 1048576},
-    {.name = "engine", .kind = JSON_FIELD_ENUM, .offset = offsetof(GuestSpec, engine), .names = engine_names},
+    RANGE_REQUIRED(GuestSpec, memory_mib, 32, 1048576),
+    ENUM(GuestSpec, engine, engine_names),
     {.name = "desired_state", .kind = JSON_FIELD_ENUM, .offset = offsetof(GuestSpec, desired), .names = desired_names},
     RANGE(GuestSpec, replicas, 1, 2),
     RANGE(GuestSpec, priority, 0, 1000),
-    {.name = "volumes", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(GuestSpec, volumes), .required = TRUE, .sub = &volume_spec_type},
-    {.name = "nics", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(GuestSpec, nics), .sub = &nic_type},
+    STRUCTS_REQUIRED(GuestSpec, volumes, volume_spec_type),
+    STRUCTS(GuestSpec, nics, nic_type),
     STRING(GuestSpec, description),
     {0},
 };
@@ -55,9 +101,9 @@ static const JsonField guest_fields[] = {
     STRING_REQUIRED(Guest, uuid),
     STRING(Guest, created_at),
     BOOL(Guest, deleting),
-    {.name = "spec", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Guest, spec), .required = TRUE, .sub = &guest_spec_type},
-    {.name = "slot", .kind = JSON_FIELD_INT, .offset = offsetof(Guest, slot), .required = TRUE, .min = 1, .max = GUEST_SLOT_MAX},
-    {.name = "nodes", .kind = JSON_FIELD_STRV, .offset = offsetof(Guest, nodes), .required = TRUE},
+    STRUCT_REQUIRED(Guest, spec, guest_spec_type),
+    RANGE_REQUIRED(Guest, slot, 1, GUEST_SLOT_MAX),
+    STRV_REQUIRED(Guest, nodes),
     STRING(Guest, drbd_secret),
     STRING(Guest, preferred_node),
     {0},
@@ -67,8 +113,8 @@ const JsonStruct guest_type = {sizeof(Guest), guest_fields, NULL};
 static const JsonField volume_fields[] = {
     VERSION(Volume),
     STRING_REQUIRED(Volume, guest),
-    {.name = "index", .kind = JSON_FIELD_INT, .offset = offsetof(Volume, index), .required = TRUE, .min = 0, .max = GUEST_VOLUMES_MAX - 1},
-    {.name = "size_bytes", .kind = JSON_FIELD_INT, .offset = offsetof(Volume, size_bytes), .required = TRUE, .min = 1, .max = G_MAXINT64},
+    RANGE_REQUIRED(Volume, index, 0, GUEST_VOLUMES_MAX - 1),
+    RANGE_REQUIRED(Volume, size_bytes, 1, G_MAXINT64),
     STRING(Volume, image),
     {0},
 };
@@ -77,7 +123,7 @@ const JsonStruct volume_type = {sizeof(Volume), volume_fields, NULL};
 static const JsonField node_fields[] = {
     VERSION(Node),
     STRING_REQUIRED(Node, name),
-    {.name = "id", .kind = JSON_FIELD_INT, .offset = offsetof(Node, id), .required = TRUE, .min = 1, .max = G_MAXINT32},
+    RANGE_REQUIRED(Node, id, 1, G_MAXINT32),
     STRING_REQUIRED(Node, ring0),
     STRING(Node, ring1),
     BOOL(Node, voter),
@@ -89,7 +135,7 @@ const JsonStruct node_type = {sizeof(Node), node_fields, NULL};
 static const JsonField image_fields[] = {
     VERSION(Image),
     STRING_REQUIRED(Image, name),
-    {.name = "size_bytes", .kind = JSON_FIELD_INT, .offset = offsetof(Image, size_bytes), .required = TRUE, .min = 1, .max = G_MAXINT64},
+    RANGE_REQUIRED(Image, size_bytes, 1, G_MAXINT64),
     STRING(Image, sha256),
     STRV(Image, nodes),
     STRING(Image, created_at),
@@ -98,11 +144,7 @@ static const JsonField image_fields[] = {
 const JsonStruct image_type = {sizeof(Image), image_fields, NULL};
 
 static const JsonField network_fields[] = {
-    VERSION(Network),
-    STRING_REQUIRED(Network, name),
-    STRING(Network, interface),
-    RANGE(Network, vlan, 0, 4094),
-    {0},
+    VERSION(Network), STRING_REQUIRED(Network, name), STRING(Network, interface), RANGE(Network, vlan, 0, 4094), {0},
 };
 const JsonStruct network_type = {sizeof(Network), network_fields, NULL};
 
@@ -111,7 +153,7 @@ static const JsonField fence_device_fields[] = {
     STRING_REQUIRED(FenceDevice, node),
     STRING_REQUIRED(FenceDevice, agent),
     STRV(FenceDevice, parameters),
-    {.name = "state", .kind = JSON_FIELD_ENUM, .offset = offsetof(FenceDevice, state), .names = fence_state_names},
+    ENUM(FenceDevice, state, fence_state_names),
     STRING(FenceDevice, proven_at),
     INT(FenceDevice, proven_ms),
     STRING(FenceDevice, detail),
@@ -124,7 +166,7 @@ static const JsonField operation_fields[] = {
     STRING_REQUIRED(Operation, id),
     STRING_REQUIRED(Operation, kind),
     STRING(Operation, target),
-    {.name = "state", .kind = JSON_FIELD_ENUM, .offset = offsetof(Operation, state), .names = operation_state_names},
+    ENUM(Operation, state, operation_state_names),
     STRING(Operation, stage),
     INT(Operation, done),
     INT(Operation, total),
@@ -143,7 +185,7 @@ static const JsonField operation_fields[] = {
 const JsonStruct operation_type = {sizeof(Operation), operation_fields, NULL};
 
 static const JsonField volume_status_fields[] = {
-    {.name = "index", .kind = JSON_FIELD_INT, .offset = offsetof(VolumeStatus, index), .required = TRUE, .min = 0, .max = GUEST_VOLUMES_MAX - 1},
+    RANGE_REQUIRED(VolumeStatus, index, 0, GUEST_VOLUMES_MAX - 1),
     STRING(VolumeStatus, role),
     STRING(VolumeStatus, disk),
     STRING(VolumeStatus, peer_disk),
@@ -164,7 +206,7 @@ static const JsonField guest_status_fields[] = {
     BOOL(GuestStatus, gone),
     STRING(GuestStatus, vmm),
     STRING(GuestStatus, condition),
-    {.name = "volumes", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(GuestStatus, volumes), .sub = &volume_status_type},
+    STRUCTS(GuestStatus, volumes, volume_status_type),
     {0},
 };
 const JsonStruct guest_status_type = {sizeof(GuestStatus), guest_status_fields, NULL};
@@ -185,6 +227,8 @@ static const JsonField node_status_fields[] = {
     {0},
 };
 const JsonStruct node_status_type = {sizeof(NodeStatus), node_status_fields, NULL};
+
+/* clang-format on */
 
 char *object_to_text(const JsonStruct *type, gconstpointer object)
 {

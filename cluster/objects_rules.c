@@ -57,7 +57,8 @@ static gboolean network_name_check(const char *name, const char *what, GError **
     if (!ident_check_name(name, what, error)) {
         return FALSE;
     }
-    return strlen(name) <= NETWORK_NAME_MAX || wrong(error, "%s: '%s' is longer than %d characters", what, name, NETWORK_NAME_MAX);
+    return strlen(name) <= NETWORK_NAME_MAX ||
+           wrong(error, "%s: '%s' is longer than %d characters", what, name, NETWORK_NAME_MAX);
 }
 
 /* Six pairs of lower-case hex digits; a unicast address and not all zero. */
@@ -88,7 +89,8 @@ static gboolean nic_check(const GPtrArray *nics, guint index, GError **error)
         *c = g_ascii_tolower(*c);
     }
     if (!mac_ok(nic->mac)) {
-        return wrong(error, "spec.nics[%u].mac: '%s' must be a unicast address like 52:54:00:12:34:56", index, nic->mac);
+        return wrong(error, "spec.nics[%u].mac: '%s' must be a unicast address like 52:54:00:12:34:56", index,
+                     nic->mac);
     }
     for (guint i = 0; i < index; i++) {
         const GuestNic *other = nics->pdata[i];

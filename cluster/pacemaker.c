@@ -87,7 +87,7 @@ gboolean pacemaker_fence(const ProcessRunner *runner, const char *node, int time
     if (!ident_check_name(node, "node", error)) {
         return FALSE;
     }
-    g_autofree char *timeout = g_strdup_printf("%ds", timeout_s);
+    g_autofree char *timeout = g_strdup_printf("%d", timeout_s); /* it takes plain seconds only */
     /* tolerance 0: a shot of a minute ago proves nothing today. */
     const char *argv[] = {"/usr/sbin/stonith_admin", "--fence", node, "--tolerance", "0", "--timeout", timeout, NULL};
     g_auto(ProcessResult) result = {0};

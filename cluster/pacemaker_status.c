@@ -123,30 +123,50 @@ static char *failure_text(const xmlNode *element)
                            reason && *reason ? ": " : "", reason ? reason : "", when ? ", " : "", when ? when : "");
 }
 
-/* Fencing that failed stands apart from resource actions. */
-static char *fence_failure_text(const xmlNode *element)
+/* Fencing that failed stands apart from resource actions, and crm_mon keeps telling it after it succeeded at last. */
+static char *fence_failure_text(const xmlNode *element, const char *target)
 {
     g_autofree char *action = xml_get(element, "action");
-    g_autofree char *target = xml_get(element, "target");
     g_autofree char *reason = xml_get(element, "exit-reason");
     g_autofree char *when = xml_get(element, "completed");
     return g_strdup_printf("fencing (%s) of %s failed%s%s%s%s", action, target, reason && *reason ? ": " : "",
                            reason ? reason : "", when ? ", " : "", when ? when : "");
 }
 
-static char **parse_failures(const xmlNode *root)
+static gboolean node_is_clean(const PacemakerStatus *status, const char *name)
+{
+    for (guint i = 0; i < status->nodes->len; i++) {
+        const PacemakerNode *node = g_ptr_array_index(status->nodes, i);
+        if (g_strcmp0(node->name, name) == 0) {
+            return node->clean;
+        }
+    }
+    return FALSE;
+}
+
+/* The latest failure (the first listed) of each node that is still to be fenced. */
+static void fence_failures(const xmlNode *root, const PacemakerStatus *status, GPtrArray *lines)
+{
+    g_autoptr(GHashTable) told = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    const xmlNode *fencing = xml_child(root, "fence_history");
+    for (const xmlNode *each = xml_child(fencing, "fence_event"); each; each = xml_next(each, "fence_event")) {
+        g_autofree char *target = xml_get(each, "target");
+        if (target && xml_is(each, "status", "failed") && !node_is_clean(status, target) &&
+            !g_hash_table_contains(told, target)) {
+            g_ptr_array_add(lines, fence_failure_text(each, target));
+            g_hash_table_add(told, g_steal_pointer(&target));
+        }
+    }
+}
+
+static char **parse_failures(const xmlNode *root, const PacemakerStatus *status)
 {
     GPtrArray *lines = g_ptr_array_new();
     const xmlNode *failures = xml_child(root, "failures");
     for (const xmlNode *each = xml_child(failures, "failure"); each; each = xml_next(each, "failure")) {
         g_ptr_array_add(lines, failure_text(each));
     }
-    const xmlNode *fencing = xml_child(root, "fence_history");
-    for (const xmlNode *each = xml_child(fencing, "fence_event"); each; each = xml_next(each, "fence_event")) {
-        if (xml_is(each, "status", "failed")) {
-            g_ptr_array_add(lines, fence_failure_text(each));
-        }
-    }
+    fence_failures(root, status, lines);
     g_ptr_array_add(lines, NULL);
     return (char **) g_ptr_array_free(lines, FALSE);
 }
@@ -180,7 +200,7 @@ PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error)
     if (resources) {
         parse_resources(resources, status);
     }
-    status->failures = parse_failures(root);
+    status->failures = parse_failures(root, status);
     return status;
 }
 
@@ -212,9 +232,12 @@ static gboolean no_guest_active(const xmlNode *node_state)
     return TRUE;
 }
 
-/* Pacemaker 2.1.5 (controld_membership.c, controld_fencing.c): a crashed node has in_ccm=false, crmd=offline, join=down but keeps expected=member
- * until its fencing is confirmed, which writes join=down, expected=down and erases its history. A node that left by itself gets
- * expected=down from its shutdown request. So expected=down is the word that matters; the others say it has not come back since. */
+/* Seen on Pacemaker 2.1.5:
+ *   crashed, not fenced yet:        in_ccm=false crmd=offline join=member expected=member
+ *   fenced:                         in_ccm=false crmd=offline join=down   expected=down, its history erased
+ *   Pacemaker stopped, corosync on: in_ccm=true  crmd=offline join=down   expected=down
+ *   left by itself:                 in_ccm=false crmd=offline join=down   expected=down, its history kept
+ * So expected=down is the word that matters; the others say that it has not come back since. */
 gboolean pacemaker_node_clean_down_parse(const char *node_state_xml, gboolean *ret, GError **error)
 {
     g_autoptr(xmlDoc) document = xml_parse(node_state_xml, "node_state", error);

@@ -21,7 +21,7 @@ typedef struct {
     gint64 memory_left_mib; /* after every guest that could run here, the new one not counted */
     gboolean full;          /* refused for a figure, not for its state */
     gboolean holds_images;
-    char *refusal;          /* NULL: usable */
+    char *refusal; /* NULL: usable */
 } Candidate;
 
 static void candidate_free(Candidate *candidate)
@@ -101,7 +101,8 @@ static const Guest *mac_owner(const PlanSnapshot *snapshot, const char *mac)
     return NULL;
 }
 
-static gboolean check_name_and_nics(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, GError **error)
+static gboolean check_name_and_nics(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec,
+                                    GError **error)
 {
     if (!ident_check_name(name, "name", error)) {
         return FALSE;
@@ -116,11 +117,13 @@ static gboolean check_name_and_nics(const PlanSnapshot *snapshot, const char *na
     for (guint i = 0; i < spec->nics->len; i++) {
         const GuestNic *nic = spec->nics->pdata[i];
         if (!network_exists(snapshot, nic->network)) {
-            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.nics[%u].network: there is no network '%s'", i, nic->network);
+            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.nics[%u].network: there is no network '%s'", i,
+                        nic->network);
         }
         const Guest *owner = nic->mac ? mac_owner(snapshot, nic->mac) : NULL;
         if (owner) {
-            return fail(error, HOLDFAST_ERROR_EXISTS, "spec.nics[%u].mac: guest '%s' has %s already", i, owner->name, nic->mac);
+            return fail(error, HOLDFAST_ERROR_EXISTS, "spec.nics[%u].mac: guest '%s' has %s already", i, owner->name,
+                        nic->mac);
         }
     }
     return TRUE;
@@ -139,14 +142,16 @@ static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec 
     if (volume->image) {
         const Image *image = image_find(snapshot, volume->image);
         if (!image) {
-            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[%u].image: there is no image '%s'", index, volume->image);
+            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[%u].image: there is no image '%s'", index,
+                        volume->image);
         }
         image_bytes = round_up(image->size_bytes);
     }
     gint64 bytes = volume->size_mib > 0 ? volume->size_mib * MIB : image_bytes;
     if (bytes < image_bytes) {
         return fail(error, HOLDFAST_ERROR_INVALID,
-                    "spec.volumes[%u].size_mib: must be at least %" G_GINT64_FORMAT " to hold image '%s', not %" G_GINT64_FORMAT,
+                    "spec.volumes[%u].size_mib: must be at least %" G_GINT64_FORMAT
+                    " to hold image '%s', not %" G_GINT64_FORMAT,
                     index, image_bytes / MIB, volume->image, volume->size_mib);
     }
     *ret_bytes = bytes;
@@ -186,9 +191,9 @@ static gint64 memory_promised_mib(const PlanSnapshot *snapshot, const char *node
 static char *space_refusal(const Candidate *candidate, const NodeStatus *status, gint64 need_mib, gint64 memory_mib)
 {
     if (status->pool_used_permille >= POOL_FULL_PERMILLE || status->pool_metadata_permille >= POOL_FULL_PERMILLE) {
-        return g_strdup_printf("its pool is %" G_GINT64_FORMAT " %% full (metadata %" G_GINT64_FORMAT
-                               " %%), nothing new from %d %% on",
-                               status->pool_used_permille / 10, status->pool_metadata_permille / 10, POOL_FULL_PERMILLE / 10);
+        return g_strdup_printf(
+            "its pool is %" G_GINT64_FORMAT " %% full (metadata %" G_GINT64_FORMAT " %%), nothing new from %d %% on",
+            status->pool_used_permille / 10, status->pool_metadata_permille / 10, POOL_FULL_PERMILLE / 10);
     }
     if (need_mib > candidate->pool_free_mib) {
         return g_strdup_printf("its pool has %" G_GINT64_FORMAT " MiB free of %" G_GINT64_FORMAT
@@ -227,7 +232,8 @@ static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *s
         candidate->refusal = g_strdup("it is down or its agent does not report");
     } else {
         candidate->pool_free_mib = status->pool_size_mib * (1000 - status->pool_used_permille) / 1000;
-        candidate->memory_left_mib = status->memory_mib - MEMORY_RESERVE_MIB - memory_promised_mib(snapshot, node->name);
+        candidate->memory_left_mib =
+            status->memory_mib - MEMORY_RESERVE_MIB - memory_promised_mib(snapshot, node->name);
         candidate->holds_images = images_on_node(snapshot, spec, node->name);
         candidate->refusal = space_refusal(candidate, status, need_mib, spec->memory_mib);
         candidate->full = candidate->refusal != NULL;
@@ -278,7 +284,8 @@ static char *candidates_text(const GPtrArray *candidates, char *const *chosen, c
             continue;
         }
         gboolean picked = chosen && g_strv_contains((const char *const *) chosen, candidate->node->name);
-        g_string_append_printf(text, "%s, %" G_GINT64_FORMAT " MiB of pool free, %" G_GINT64_FORMAT " MiB of memory left%s",
+        g_string_append_printf(text,
+                               "%s, %" G_GINT64_FORMAT " MiB of pool free, %" G_GINT64_FORMAT " MiB of memory left%s",
                                picked ? "chosen" : "usable", candidate->pool_free_mib, candidate->memory_left_mib,
                                candidate->holds_images ? "" : ", does not hold the image");
     }
@@ -294,8 +301,8 @@ static char **too_few(const GPtrArray *candidates, const GuestSpec *spec, guint 
     g_autofree char *text = candidates_text(candidates, NULL, "; ");
     int code = full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED;
     if (usable < spec->replicas) {
-        fail(error, code, "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)", spec->replicas,
-             usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
+        fail(error, code, "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)",
+             spec->replicas, usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
     } else {
         fail(error, code, "spec.volumes: no usable node holds the image (%s): import it on one of them", text);
     }
@@ -354,7 +361,8 @@ static gint64 pick_slot(const PlanSnapshot *snapshot, const GuestSpec *spec, GEr
             return slot;
         }
     }
-    fail(error, HOLDFAST_ERROR_NO_SPACE, "name: all %d guest slots of the cluster are taken: delete a guest", GUEST_SLOT_MAX);
+    fail(error, HOLDFAST_ERROR_NO_SPACE, "name: all %d guest slots of the cluster are taken: delete a guest",
+         GUEST_SLOT_MAX);
     return 0;
 }
 
@@ -385,7 +393,8 @@ static Guest *guest_build(const char *name, const GuestSpec *spec, const GPtrArr
     guest->slot = slot;
     guest->drbd_secret = new_secret();
     for (guint i = 0; i < volumes->len; i++) {
-        ((GuestVolumeSpec *) guest->spec.volumes->pdata[i])->size_mib = ((const Volume *) volumes->pdata[i])->size_bytes / MIB;
+        ((GuestVolumeSpec *) guest->spec.volumes->pdata[i])->size_mib =
+            ((const Volume *) volumes->pdata[i])->size_bytes / MIB;
     }
     for (guint n = 0; n < guest->spec.nics->len; n++) {
         GuestNic *nic = guest->spec.nics->pdata[n];
@@ -428,8 +437,8 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
     }
     if (!guest_on_node(guest, node_name)) {
         g_autofree char *places = g_strjoinv(", ", guest->nodes);
-        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' holds no replica of guest '%s': it can run on %s", node_name,
-                    guest->name, places);
+        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' holds no replica of guest '%s': it can run on %s",
+                    node_name, guest->name, places);
     }
     if (node->leaving) {
         return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is leaving the cluster", node_name);
@@ -440,8 +449,8 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
     }
     if (status->memory_free_mib < guest->spec.memory_mib) {
         return fail(error, HOLDFAST_ERROR_NO_SPACE,
-                    "node: '%s' has %" G_GINT64_FORMAT " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB", node_name,
-                    status->memory_free_mib, guest->name, guest->spec.memory_mib);
+                    "node: '%s' has %" G_GINT64_FORMAT " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB",
+                    node_name, status->memory_free_mib, guest->name, guest->spec.memory_mib);
     }
     return TRUE;
 }

@@ -137,8 +137,7 @@ static gboolean list_page(Store *store, const char *prefix, gint64 deadline_us, 
     }
     gsize index;
     json_t *kv;
-    json_array_foreach(json_object_get(answer, "kvs"), index, kv)
-    {
+    json_array_foreach (json_object_get(answer, "kvs"), index, kv) {
         StoreEntry *entry = store_json_entry(kv, error);
         if (!entry) {
             return FALSE;
@@ -223,8 +222,7 @@ static char *txn_condition_keys(const StoreTxn *txn)
     g_autoptr(GString) keys = g_string_new(NULL);
     gsize index;
     json_t *compare;
-    json_array_foreach(txn->compare, index, compare)
-    {
+    json_array_foreach (txn->compare, index, compare) {
         gsize length = 0;
         g_autofree guchar *key = g_base64_decode(json_string_value(json_object_get(compare, "key")), &length);
         g_string_append_printf(keys, "%s%.*s", index ? ", " : "", (int) length, (const char *) key);

@@ -62,8 +62,7 @@ static char **strv_from(const json_t *array)
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
     gsize index;
     json_t *item;
-    json_array_foreach((json_t *) array, index, item)
-    {
+    json_array_foreach ((json_t *) array, index, item) {
         if (json_is_string(item)) {
             g_strv_builder_add(builder, json_string_value(item));
         }
@@ -81,8 +80,7 @@ GPtrArray *store_members(Store *store, GError **error)
     GPtrArray *members = g_ptr_array_new_with_free_func((GDestroyNotify) store_member_free);
     gsize index;
     json_t *item;
-    json_array_foreach(json_object_get(answer, "members"), index, item)
-    {
+    json_array_foreach (json_object_get(answer, "members"), index, item) {
         StoreMember *member = g_new0(StoreMember, 1);
         member->id = g_strdup_printf("%" G_GUINT64_FORMAT, (guint64) store_json_get_int(item, "ID"));
         const char *name = json_string_value(json_object_get(item, "name"));

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Transport of the store client: one POST over several endpoints within one deadline.
  *
- * A write must never be executed twice without the caller knowing: its conditions would fail the second time and "conflict" would
- * be reported for something that did happen. libcurl by itself repeats a POST when a kept connection dies before the first byte of
- * the answer, so the body is given through a read callback and rewinding it is refused for such calls. */
+ * A write must never be executed twice without the caller knowing: its conditions would fail the second time and
+ * "conflict" would be reported for something that did happen. libcurl by itself repeats a POST when a kept connection
+ * dies before the first byte of the answer, so the body is given through a read callback and rewinding it is refused
+ * for such calls. */
 #include "cluster/store_internal.h"
 
 #include "common/error.h"
@@ -13,6 +14,7 @@
 #define ANSWER_MAX_BYTES (64u * 1024 * 1024)
 #define SLICE_PERCENT 40 /* of the time left that an endpoint gets while others are still to be asked */
 #define SLICE_MIN_MS 50
+#define ELECTION_PAUSE_MS 100 /* between rounds while etcd elects a leader */
 
 static GPrivate thread_handle = G_PRIVATE_INIT((GDestroyNotify) curl_easy_cleanup);
 
@@ -93,10 +95,12 @@ struct curl_slist *store_http_prepare(CURL *handle, const Store *store, guint en
     return headers;
 }
 
-static StoreAnswer transfer_failed(const CURL *handle G_GNUC_UNUSED, CURLcode code, const char *detail, const Body *body,
-                                   GError **error)
+static StoreAnswer transfer_failed(const CURL *handle G_GNUC_UNUSED, CURLcode code, const char *detail,
+                                   const Body *body, GError **error)
 {
-    const char *text = code == CURLE_OPERATION_TIMEDOUT ? "no answer in time" : *detail ? detail : curl_easy_strerror(code);
+    const char *text = code == CURLE_OPERATION_TIMEDOUT ? "no answer in time"
+                       : *detail                        ? detail
+                                                        : curl_easy_strerror(code);
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "%s", text);
     return body->sent == 0 ? STORE_ANSWER_NOT_DONE : STORE_ANSWER_UNKNOWN;
 }
@@ -137,16 +141,25 @@ gint64 store_http_deadline_us(const Store *store)
     return g_get_monotonic_time() + (gint64) store->timeout_ms * 1000;
 }
 
-static json_t *nobody_answered(const GString *tried, GError **error)
+/* One call while it goes round the endpoints. */
+typedef struct {
+    Store *store;
+    const char *path;
+    const char *text;
+    StoreCallKind kind;
+    gint64 deadline_us;
+    GString *tried;      /* for people: what every endpoint of this round said */
+    gboolean leaderless; /* somebody is there, and etcd has no leader just now */
+} Call;
+
+static gint64 call_left_ms(const Call *call)
 {
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
-                "store: no endpoint answered (%s): check holdfast-etcd.service on the voters and the cluster network, then retry",
-                tried->len ? tried->str : "the time was up before the first was asked");
-    return NULL;
+    return (call->deadline_us - g_get_monotonic_time()) / 1000;
 }
 
 /* What became of the call at one endpoint: TRUE when it is over, with *ret_document or *error set. */
-static gboolean attempt_over(StoreAnswer answer, StoreCallKind kind, const char *endpoint, GError **problem, GError **error)
+static gboolean attempt_over(StoreAnswer answer, StoreCallKind kind, const char *endpoint, GError **problem,
+                             GError **error)
 {
     if (answer == STORE_ANSWER_OK) {
         return TRUE;
@@ -156,10 +169,54 @@ static gboolean attempt_over(StoreAnswer answer, StoreCallKind kind, const char 
         return TRUE;
     }
     if (answer == STORE_ANSWER_UNKNOWN && kind == STORE_CALL_ONCE) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
-                    "store: %s took the change and did not confirm it (%s): it may or may not have happened, read it back", endpoint,
-                    (*problem)->message);
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+            "store: %s took the change and did not confirm it (%s): it may or may not have happened, read it back",
+            endpoint, (*problem)->message);
         return TRUE;
+    }
+    return FALSE;
+}
+
+/* Ask one endpoint. TRUE: the call is over, with *ret_document or *error set. */
+static gboolean call_endpoint(Call *call, guint endpoint, gint64 left_ms, gboolean last, json_t **ret_document,
+                              GError **error)
+{
+    Store *store = call->store;
+    gint64 slice_ms = last ? left_ms : MIN(left_ms, MAX(left_ms * SLICE_PERCENT / 100, SLICE_MIN_MS));
+    /* A sent write is not repeated, so giving up early on its answer would win nothing. */
+    gint64 total_ms = call->kind == STORE_CALL_ONCE ? left_ms : slice_ms;
+    Body body = {.text = call->text, .length = strlen(call->text), .may_rewind = call->kind == STORE_CALL_REPEATABLE};
+    g_autoptr(GError) problem = NULL;
+    StoreAnswer answer = post(store, endpoint, call->path, &body, slice_ms, total_ms, ret_document, &problem);
+    gboolean works = answer == STORE_ANSWER_OK || answer == STORE_ANSWER_FINAL;
+    g_atomic_int_set(&store->preferred, (gint) (works ? endpoint : (endpoint + 1) % store->n_endpoints));
+    if (attempt_over(answer, call->kind, store->endpoints[endpoint], &problem, error)) {
+        return TRUE;
+    }
+    call->leaderless = call->leaderless || (answer == STORE_ANSWER_NOT_DONE && body.sent > 0);
+    g_string_append_printf(call->tried, "%s%s: %s", call->tried->len ? "; " : "", store->endpoints[endpoint],
+                           problem->message);
+    return FALSE;
+}
+
+static gboolean call_round(Call *call, json_t **ret_document, GError **error)
+{
+    Store *store = call->store;
+    guint first = (guint) g_atomic_int_get(&store->preferred);
+    call->leaderless = FALSE;
+    for (guint i = 0; i < store->n_endpoints; i++) {
+        gint64 left_ms = call_left_ms(call);
+        if (left_ms <= 0) {
+            return FALSE;
+        }
+        if (i == 0) {
+            g_string_truncate(call->tried, 0);
+        }
+        if (call_endpoint(call, (first + i) % store->n_endpoints, left_ms, i + 1 == store->n_endpoints, ret_document,
+                          error)) {
+            return TRUE;
+        }
     }
     return FALSE;
 }
@@ -169,27 +226,18 @@ json_t *store_http_call(Store *store, const char *path, const json_t *request, S
 {
     g_autofree char *text = json_text_from(request);
     g_autoptr(GString) tried = g_string_new(NULL);
-    guint first = (guint) g_atomic_int_get(&store->preferred);
-    for (guint i = 0; i < store->n_endpoints; i++) {
-        guint endpoint = (first + i) % store->n_endpoints;
-        gint64 left_ms = (deadline_us - g_get_monotonic_time()) / 1000;
-        if (left_ms <= 0) {
-            break;
+    Call call = {.store = store, .path = path, .text = text, .kind = kind, .deadline_us = deadline_us, .tried = tried};
+    json_t *document = NULL;
+    /* An election passes; nobody listening may last. */
+    while (!call_round(&call, &document, error)) {
+        if (!call.leaderless || call_left_ms(&call) <= ELECTION_PAUSE_MS) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                        "store: no endpoint answered (%s): check holdfast-etcd.service on the voters and the cluster "
+                        "network, then retry",
+                        tried->len ? tried->str : "the time was up before the first was asked");
+            return NULL;
         }
-        gboolean last = i + 1 == store->n_endpoints;
-        gint64 slice_ms = last ? left_ms : MIN(left_ms, MAX(left_ms * SLICE_PERCENT / 100, SLICE_MIN_MS));
-        /* A sent write is not repeated, so giving up early on its answer would win nothing. */
-        gint64 total_ms = kind == STORE_CALL_ONCE ? left_ms : slice_ms;
-        Body body = {.text = text, .length = strlen(text), .may_rewind = kind == STORE_CALL_REPEATABLE};
-        g_autoptr(GError) problem = NULL;
-        json_t *document = NULL;
-        StoreAnswer answer = post(store, endpoint, path, &body, slice_ms, total_ms, &document, &problem);
-        gboolean works = answer == STORE_ANSWER_OK || answer == STORE_ANSWER_FINAL;
-        g_atomic_int_set(&store->preferred, (gint) (works ? endpoint : (endpoint + 1) % store->n_endpoints));
-        if (attempt_over(answer, kind, store->endpoints[endpoint], &problem, error)) {
-            return document;
-        }
-        g_string_append_printf(tried, "%s%s: %s", tried->len ? "; " : "", store->endpoints[endpoint], problem->message);
+        g_usleep(ELECTION_PAUSE_MS * 1000);
     }
-    return nobody_answered(tried, error);
+    return document;
 }

@@ -26,15 +26,15 @@ typedef enum {
     STORE_ANSWER_UNKNOWN,  /* it may have happened */
 } StoreAnswer;
 
-/* Judge one HTTP answer. OK: *ret_document is the JSON object, with the gateway's "result" wrapper of streams taken off.
- * Otherwise *error says why. */
+/* Judge one HTTP answer. OK: *ret_document is the JSON object, with the gateway's "result" wrapper of streams taken
+ * off. Otherwise *error says why. */
 StoreAnswer store_json_answer(const char *text, gsize length, long http_status, json_t **ret_document, GError **error);
 
 /* Whether a call may be sent again after an unknown outcome. */
 typedef enum { STORE_CALL_REPEATABLE, STORE_CALL_ONCE } StoreCallKind;
 
-/* POST `request` to `path` over the endpoints until one answers. Caller owns the answer. A REPEATABLE call fails as UNAVAILABLE, a
- * ONCE call as TIMEOUT when it may have happened. Blocks until deadline_us (monotonic) at most. */
+/* POST `request` to `path` over the endpoints until one answers. Caller owns the answer. A REPEATABLE call fails as
+ * UNAVAILABLE, a ONCE call as TIMEOUT when it may have happened. Blocks until deadline_us (monotonic) at most. */
 json_t *store_http_call(Store *store, const char *path, const json_t *request, StoreCallKind kind, gint64 deadline_us,
                         GError **error);
 gint64 store_http_deadline_us(const Store *store);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Codec of etcd's JSON gateway, and the judgement of its errors.
  *
- * The judgement decides whether a write may be repeated elsewhere. etcd says "Unavailable" both for requests it never proposed and
- * for proposals whose fate it does not know ("request timed out", "server stopped"), so only messages known to be produced before
- * the proposal count as not done. */
+ * The judgement decides whether a write may be repeated elsewhere. etcd says "Unavailable" both for requests it never
+ * proposed and for proposals whose fate it does not know ("request timed out", "server stopped"), so only messages
+ * known to be produced before the proposal count as not done. */
 #include "cluster/store_internal.h"
 
 #include "common/error.h"
@@ -130,7 +130,8 @@ static StoreAnswer message_judge(gint64 grpc_code, const char *message, int *ret
 {
     /* Said by etcd before it proposes anything, or by its gateway when it cannot reach its own server. */
     static const char *const before_proposal[] = {"etcdserver: no leader", "Error while dialing",
-                                                  "SubConns are in TransientFailure", "etcdserver: unhealthy cluster", NULL};
+                                                  "SubConns are in TransientFailure", "etcdserver: unhealthy cluster",
+                                                  NULL};
     switch (grpc_code) {
     case GRPC_INVALID_ARGUMENT:
         *ret_code = HOLDFAST_ERROR_INVALID;
@@ -183,7 +184,8 @@ StoreAnswer store_json_answer(const char *text, gsize length, long http_status, 
         return error_judge(document, error);
     }
     if (!json_is_object(document) || http_status != 200) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "answered HTTP %ld and not as etcd does", http_status);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "answered HTTP %ld and not as etcd does",
+                    http_status);
         return STORE_ANSWER_UNKNOWN;
     }
     json_t *result = json_object_get(document, "result");

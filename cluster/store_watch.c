@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Watching a prefix: a thread reads etcd's stream and hands changes to the owner's main context.
  *
- * Changes wait in one queue with one source that drains it, and not in a source each: so their order holds, and stopping can
- * forget what was not delivered yet. g_main_context_invoke() is not used because it calls back in the watching thread itself
- * while nobody happens to iterate the default context. */
+ * Changes wait in one queue with one source that drains it, and not in a source each: so their order holds, and
+ * stopping can forget what was not delivered yet. g_main_context_invoke() is not used because it calls back in the
+ * watching thread itself while nobody happens to iterate the default context. */
 #include "cluster/store_internal.h"
 
 #include "common/error.h"
@@ -116,8 +116,8 @@ static void push(StoreWatch *watch, StoreEntry *entry, gboolean deleted, gint64 
     g_mutex_unlock(&watch->lock);
 }
 
-/* What we have not seen cannot be had any more. The owner lists again after this callback, so at a revision not below the one
- * we go on from: nothing falls between. */
+/* What we have not seen cannot be had any more. The owner lists again after this callback, so at a revision not below
+ * the one we go on from: nothing falls between. */
 static void reset_at(StoreWatch *watch, gint64 revision)
 {
     watch->next_revision = revision + 1;
@@ -129,8 +129,7 @@ static void take_events(StoreWatch *watch, const json_t *events)
     gsize index;
     json_t *event;
     gint64 newest = watch->next_revision - 1;
-    json_array_foreach((json_t *) events, index, event)
-    {
+    json_array_foreach ((json_t *) events, index, event) {
         StoreEntry *entry = store_json_entry(json_object_get(event, "kv"), NULL);
         if (!entry) { /* not ours to read; the owner's list says what is wrong with it */
             gint64 revision = store_json_get_int(json_object_get(event, "kv"), "mod_revision");

@@ -117,13 +117,13 @@ static gboolean on_run(GThreadedSocketService *service G_GNUC_UNUSED, GSocketCon
 {
     g_autoptr(GCancellable) cancellable = g_cancellable_new();
     Visit visit = {.server = user_data, .cancellable = cancellable};
+    g_autofree char *name = visitor_name(connection);
     g_autoptr(GError) error = NULL;
     if (!visit_begin(&visit)) {
         return TRUE;
     }
     visit_allow(&visit, STRANGER_TIME_S);
     if (!visit_serve(&visit, connection, &error)) {
-        g_autofree char *name = visitor_name(connection);
         setup_progress(visit.server->context, "join: %s was not served: %s", name, error->message);
     }
     visit_end(&visit);

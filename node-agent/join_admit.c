@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define LOCK_TTL_S 60
+#define MEMBERSHIP_TIMEOUT_MS 2000
 
 static const JsonField join_token_fields[] = {
     {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(JoinToken, version), .required = TRUE},
@@ -89,8 +90,9 @@ gboolean join_lock_take(Store *store, const char *holder, gint64 *ret_lease, gin
     g_autofree char *text = json_text_from(value);
     /* The same holder again: its earlier connection died, this one takes over. */
     if (entry && strcmp(entry->value, text) != 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "another change of the membership is going on (%s): try again in a minute",
-                    entry->value);
+        g_autoptr(json_t) present = json_text_parse(entry->value, -1, "lock", NULL);
+        const char *other = json_string_value(json_object_get(present, "holder"));
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "the %s is going on: try again when it is done", other ? other : "?");
         return FALSE;
     }
     gint64 lease = 0;
@@ -239,10 +241,36 @@ static gboolean txn_put_fence(StoreTxn *txn, const JoinRequest *request, GError 
     return TRUE;
 }
 
+/* From the moment the node is in the store every member counts it in corosync's expected votes, so those present now must still be a majority with it, and no
+ * second node may be half in. (Two nodes: two_node lets one of them go on.) */
+static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray *nodes, GError **error)
+{
+    const SetupContext *context = admission->context;
+    guint n_after = nodes->len + 1, needed = n_after == 2 ? 1 : n_after / 2 + 1, present = 0;
+    MembershipView view = {0};
+    g_autofree char *others = join_bundle_initial_cluster(context, admission->store, admission->request.node, admission->request.ring0, error);
+    if (!others || !context->membership(MEMBERSHIP_TIMEOUT_MS, &view, error)) {
+        return FALSE;
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        const Node *node = nodes->pdata[i];
+        for (guint j = 0; j < view.n_nodes; j++) {
+            present += view.nodes[j] == (guint32) node->id;
+        }
+    }
+    if (!view.quorate || present < needed) {
+        return refuse(error, HOLDFAST_ERROR_UNAVAILABLE,
+                      "%u of %u nodes are online, with one more node at least %u must be: bring the others back, or remove those that will not "
+                      "come back",
+                      present, nodes->len, needed);
+    }
+    return TRUE;
+}
+
 /* Node, fence device and the token's binding in one transaction, valid only while the lock is still ours. */
 static gboolean node_add(JoinAdmission *admission, const GPtrArray *nodes, GError **error)
 {
-    if (!fits(&admission->request, nodes, error)) {
+    if (!fits(&admission->request, nodes, error) || !quorum_survives(admission, nodes, error)) {
         return FALSE;
     }
     g_autoptr(StoreTxn) txn = store_txn_new();

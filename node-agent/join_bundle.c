@@ -80,10 +80,10 @@ static gboolean bundle_membership(const JoinAdmission *admission, JoinBundle *bu
 }
 
 /* etcd wants exactly the members it will find, so this comes from etcd itself, not from the nodes. */
-static char *initial_cluster(const JoinAdmission *admission, GError **error)
+char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0, GError **error)
 {
-    g_autofree char *own_url = etcd_conf_peer_url(admission->node->ring0, admission->context->etcd_peer_port);
-    g_autoptr(GPtrArray) members = store_members(admission->store, error);
+    g_autofree char *own_url = etcd_conf_peer_url(ring0, context->etcd_peer_port);
+    g_autoptr(GPtrArray) members = store_members(store, error);
     if (!members) {
         return NULL;
     }
@@ -101,7 +101,7 @@ static char *initial_cluster(const JoinAdmission *admission, GError **error)
         }
         g_string_append_printf(text, "%s=%s,", member->name, url);
     }
-    g_string_append_printf(text, "%s=%s", admission->node->name, own_url);
+    g_string_append_printf(text, "%s=%s", node, own_url);
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
@@ -110,7 +110,8 @@ json_t *join_bundle_new(const JoinAdmission *admission, GError **error)
     JoinBundle bundle = {.version = 1, .node_id = admission->node->id, .voter = admission->node->voter};
     json_t *object = NULL;
     if (bundle.voter) {
-        bundle.etcd_initial_cluster = initial_cluster(admission, error);
+        bundle.etcd_initial_cluster =
+            join_bundle_initial_cluster(admission->context, admission->store, admission->node->name, admission->node->ring0, error);
     }
     if ((!bundle.voter || bundle.etcd_initial_cluster) && bundle_membership(admission, &bundle, error) &&
         bundle_files(admission, &bundle, error)) {

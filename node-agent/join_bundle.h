@@ -24,5 +24,8 @@ typedef struct {
 
 extern const JsonStruct join_bundle_type;
 
-/* For the admitted node. Waits for nothing; BUSY when another node has not finished its join. Caller owns. */
+/* "name=url,..." of etcd's members with `node` among them. BUSY while another node has not finished its join. Caller frees. */
+char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0, GError **error);
+
+/* For the admitted node. Brings this node's corosync.conf up to date first. Caller owns. */
 json_t *join_bundle_new(const JoinAdmission *admission, GError **error);

@@ -45,9 +45,12 @@ json_t *view_node(Daemon *daemon, const Node *node, const PacemakerStatus *pacem
     g_autofree char *status_key = g_strdup_printf("status/%s/node", node->name);
     g_autoptr(FenceDevice) device = cache_object(daemon->cache, &fence_device_type, fence_key, NULL);
     g_autoptr(NodeStatus) status = cache_object(daemon->cache, &node_status_type, status_key, NULL);
+    /* Without Pacemaker's word only corosync's is known, and nothing says that a node must be fenced. */
+    gboolean online = pacemaker ? seen && seen->online : daemon_node_online(daemon, node->name);
+    gboolean clean = pacemaker ? seen && seen->clean : TRUE;
     json_t *view = json_pack("{s:s,s:I,s:s,s:s?,s:b,s:b,s:b,s:b,s:b}", "name", node->name, "id", (json_int_t) node->id, "ring0",
-                             node->ring0, "ring1", node->ring1, "online", seen && seen->online, "standby",
-                             seen && seen->standby, "clean", seen && seen->clean, "dc", seen && seen->is_dc, "agent",
+                             node->ring0, "ring1", node->ring1, "online", online, "standby", seen && seen->standby, "clean",
+                             clean, "dc", seen && seen->is_dc, "agent",
                              peer_is_present(daemon->peer, (guint32) node->id));
     json_object_set_new(view, "fencing", device ? view_fence(device) : json_pack("{s:s}", "state", "unproven"));
     json_object_set_new(view, "status", status ? view_document(&node_status_type, status) : json_null());

@@ -54,9 +54,10 @@ typedef struct {
     gboolean (*resume)(const char *run_folder, GError **error); /* also announces the NICs */
     gboolean (*powerdown)(const char *run_folder, GError **error); /* ACPI; returns at once */
     gboolean (*kill)(const ProcessRunner *runner, const char *guest, GError **error); /* SIGKILL the unit, wait until its cgroup is empty */
-    /* Source side of a live migration; see DESIGN in docs/MIGRATION. begin: start pre-copy and return. hold: keep pre-copying slowly without
-     * switching over. switchover: let it stop the guest; returns in pre-switchover (paused, disks flushed). finish: send the rest; returns when
-     * completed. cancel: guest keeps running here (or is resumed). */
+    /* Source side of a live migration; see DESIGN in docs/MIGRATION. begin: start pre-copy and return. hold: stay in pre-copy without
+     * switching over, sending next to nothing; call it when little remains (a waiting pre-copy costs a core). switchover: let it stop
+     * the guest; returns in pre-switchover (paused, disks flushed). finish: send the rest; returns when completed. cancel: guest keeps
+     * running here (or is resumed); REFUSED after "completed", when only the guest's record can say where it may run: resume() then. */
     gboolean (*migrate_begin)(const char *run_folder, const char *host, int port, const char *tls_peer_name, GError **error);
     gboolean (*migrate_query)(const char *run_folder, VmmMigration *ret, GError **error);
     gboolean (*migrate_hold)(const char *run_folder, GError **error);

@@ -4,6 +4,7 @@
 #include "node-agent/setup/join_run.h"
 
 #include "cluster/corosync_conf.h"
+#include "cluster/etcd_conf.h"
 #include "common/error.h"
 #include "node-agent/join.h"
 #include "node-agent/join_wire.h"
@@ -17,6 +18,14 @@
 
 #define PAUSE_MAX_MS 15000
 
+/* An earlier attempt may have been cut off when this node's etcd voted already: the members then may have no majority without it, and could
+ * not even look at the token. */
+static gboolean resume_etcd(const SetupContext *context, GError **error)
+{
+    return !setup_exists(context, ETCD_DATA_PATH "/member") ||
+           member_unit_restart(context, "holdfast-etcd.service", FALSE, error);
+}
+
 static gboolean begin(const SetupContext *context, const Answers *answers, GError **error)
 {
     if (!member_check_machine(context, answers, error) || !member_journal_begin(context, answers, error) ||
@@ -24,7 +33,8 @@ static gboolean begin(const SetupContext *context, const Answers *answers, GErro
         return FALSE;
     }
     setup_progress(context, "preparing storage on %s", answers->storage_device);
-    return context->pool_create(context->runner, answers->storage_device, error) && tls_key_ensure(context, error);
+    return context->pool_create(context->runner, answers->storage_device, error) && tls_key_ensure(context, error) &&
+           resume_etcd(context, error);
 }
 
 static JoinBundle *step_request(const SetupContext *context, JoinClient *client, const Answers *answers, GError **error)
@@ -71,17 +81,25 @@ static gboolean ping(gpointer client, GError **error)
     return join_client_say(client, "ping", error);
 }
 
-/* etcd runs as a learner until the members see that it has caught up; only then it answers reads. */
+/* etcd runs as a learner, which answers no reads and costs the cluster nothing should this machine be switched off now. */
 static gboolean step_etcd(const SetupContext *context, JoinClient *client, const JoinBundle *bundle, GError **error)
 {
     if (!join_client_say(client, "ready", error)) {
         return FALSE;
     }
-    if (bundle->voter) {
-        setup_progress(context, "starting etcd");
-        if (!member_unit_restart(context, "holdfast-etcd.service", FALSE, error) || !join_client_say(client, "started", error)) {
-            return FALSE;
-        }
+    if (!bundle->voter) {
+        return TRUE;
+    }
+    setup_progress(context, "starting etcd");
+    return member_unit_restart(context, "holdfast-etcd.service", FALSE, error);
+}
+
+/* From the promotion on the cluster counts on this node's etcd, so as little as possible lies between it and node.json, with which etcd starts at boot. */
+static gboolean step_vote(const SetupContext *context, JoinClient *client, const JoinBundle *bundle, GError **error)
+{
+    setup_progress(context, "waiting for the store");
+    if (bundle->voter && !join_client_say(client, "started", error)) {
+        return FALSE;
     }
     g_autoptr(Store) store = member_store(context, bundle->voter);
     return member_wait_store(context, store, ping, client, error);
@@ -143,6 +161,7 @@ gboolean join_run(const SetupContext *context, const Answers *answers, GError **
     g_autoptr(JoinBundle) bundle = client ? step_request(context, client, answers, error) : NULL;
     if (!bundle || !bundle_check(bundle, answers, error) || !step_install(context, bundle, answers, error) ||
         !step_etcd(context, client, bundle, error) || !step_corosync(context, client, bundle, error) ||
+        !step_vote(context, client, bundle, error) ||
         !member_config_write(context, answers, bundle->cluster, bundle->node_id, error)) {
         return FALSE;
     }

@@ -42,12 +42,13 @@ gboolean qemu_run_folder_prepare(const VmmSpec *spec, GError **error)
 {
     g_autofree char *tls_link = g_build_filename(spec->run_folder, "tls", NULL);
     g_autofree char *tls_copies = g_build_filename(spec->run_folder, "tls.d", NULL);
+    g_autofree char *parent = g_path_get_dirname(spec->run_folder);
     gid_t gid = (gid_t) spec->uid;
     qemu_run_folder_remove(spec->run_folder);
-    gboolean ok = g_mkdir_with_parents(spec->run_folder, 0700) == 0 && chown(spec->run_folder, (uid_t) -1, gid) == 0 &&
-                  chmod(spec->run_folder, 01770) == 0 && mkdir(tls_copies, 0700) == 0 &&
-                  chown(tls_copies, (uid_t) -1, gid) == 0 && chmod(tls_copies, 0750) == 0 &&
-                  (!spec->tls_folder || symlink(spec->tls_folder, tls_link) == 0);
+    gboolean ok = g_mkdir_with_parents(parent, 0755) == 0 && mkdir(spec->run_folder, 0700) == 0 &&
+                  chown(spec->run_folder, (uid_t) -1, gid) == 0 && chmod(spec->run_folder, 01770) == 0 &&
+                  mkdir(tls_copies, 0700) == 0 && chown(tls_copies, (uid_t) -1, gid) == 0 &&
+                  chmod(tls_copies, 0750) == 0 && (!spec->tls_folder || symlink(spec->tls_folder, tls_link) == 0);
     return ok || holdfast_error_set_errno(error, errno, "cannot prepare run folder %s", spec->run_folder);
 }
 

@@ -320,8 +320,19 @@ gboolean qemu_migrate_finish(const char *run_folder, int timeout_ms, GError **er
            status_await(qmp, completed, timeout_ms, "sending the last pages", &progress, error);
 }
 
-/* QEMU resumes a guest that it stopped itself, but not after "completed", nor when its disk was closed at that moment.
- */
+/* After "completed" the target may be running by now. Only the guest's record knows, and this function does not. */
+static gboolean refuse_completed(const Progress *progress, GError **error)
+{
+    if (strcmp(progress->status, "completed") != 0) {
+        return FALSE;
+    }
+    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                        "everything was sent already: only when its record says that the guest still belongs to this "
+                        "node may it be resumed here");
+    return TRUE;
+}
+
+/* QEMU resumes a guest that it stopped itself, but the guest stops again when its disk was closed at that moment. */
 static gboolean source_resume(Qmp *qmp, GError **error)
 {
     g_autofree char *word = qemu_run_state(qmp, error);
@@ -337,7 +348,7 @@ gboolean qemu_migrate_cancel(const char *run_folder, GError **error)
     g_auto(Progress) progress = {0};
     if (!qmp || !qmp_run(qmp, "migrate_cancel", NULL, error) ||
         !status_await(qmp, words_ended, CANCEL_TIMEOUT_MS, "cancelling", &progress, error) ||
-        !source_resume(qmp, error)) {
+        refuse_completed(&progress, error) || !source_resume(qmp, error)) {
         return FALSE;
     }
     qemu_migration_tidy(qmp);

@@ -13,7 +13,7 @@ VmmState qemu_state_from(const char *run_state)
         {"running", VMM_RUNNING},       {"suspended", VMM_RUNNING}, /* the guest put itself to sleep (ACPI S3) */
         {"shutdown", VMM_RUNNING},                                  /* powering off: the process is about to end */
         {"inmigrate", VMM_INCOMING},    {"paused", VMM_PAUSED},         {"prelaunch", VMM_PAUSED},
-        {"io-error", VMM_PAUSED}, /* its disk failed or its gate is closed; resume repeats the request */
+        {"io-error", VMM_BROKEN}, /* its disk failed or its gate is closed: Pacemaker shall recover it */
         {"finish-migrate", VMM_PAUSED}, {"postmigrate", VMM_PAUSED},    {"save-vm", VMM_PAUSED},
         {"restore-vm", VMM_PAUSED},     {"colo", VMM_PAUSED},           {"debug", VMM_PAUSED},
         {"internal-error", VMM_BROKEN}, {"guest-panicked", VMM_BROKEN}, {"watchdog", VMM_BROKEN},

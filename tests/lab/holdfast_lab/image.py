@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The appliance image: find it, know it by its hash, keep this version alive while something is built on it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 
 from . import tsc
 from .errors import LabError
+from .locks import locked
 from .paths import REPOSITORY
 from .run import run
 
@@ -84,20 +86,40 @@ def names(path, sha256):
 
 def adopt(path, files, layers):
     """Put this version of the image into the layer store: rebuilding the image later must not change a disk under
-    a running node. A hard link is enough, because the builder replaces its files and never writes into them."""
+    a running node. For the disk a hard link is enough, because the builder makes a new file and renames it; the small
+    parts are copied, for it may write into them."""
     layers.folder.mkdir(parents=True, exist_ok=True)
     for part, source in parts(path).items():
         target = layers.path(files[part])
         if target.exists():
             continue
-        try:
-            os.link(source, target)
-        except OSError:                               # another file system
-            if part == "disk":
-                run("cp", "--sparse=always", source, f"{target}.tmp", timeout_s=300)
-            else:
-                shutil.copyfile(source, f"{target}.tmp")
-            os.rename(f"{target}.tmp", target)
+        temporary = target.with_name(target.name + ".tmp")
+        temporary.unlink(missing_ok=True)
+        if part != "disk":
+            shutil.copyfile(source, temporary)
+        else:
+            try:
+                os.link(source, temporary)
+            except OSError:                           # another file system
+                run("cp", "--sparse=always", source, temporary, timeout_s=300)
+        os.rename(temporary, target)
+
+
+@contextlib.contextmanager
+def settled(path, waiting):
+    """While the builder works, the image's parts do not fit together: hold its lock. Calls waiting() if that lasts."""
+    lock = path.parent / ".lock"
+    if not lock.exists():
+        yield
+        return
+    try:
+        stack = contextlib.ExitStack()
+        stack.enter_context(locked(str(lock), wait=False))
+    except BlockingIOError:
+        waiting()
+        stack.enter_context(locked(str(lock)))
+    with stack:
+        yield
 
 
 def boot_arguments(files, layers):

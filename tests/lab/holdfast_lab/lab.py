@@ -30,6 +30,7 @@ class Lab:
         self.network = Network(self.paths.namespace)
         self.layers = LayerStore(self.paths.root)
         self.ssh_client = Ssh(self.paths, self.network)
+        self._image_hashes = self.paths.root / "image-hashes.json"
         self._progress = progress or (lambda text: None)
         self._started = time.monotonic()
         self._stop = threading.Event()               # set once this object's command has failed: threads give up
@@ -103,16 +104,9 @@ class Lab:
     def _bring_up(self, count, memory_mib, source, deadline_s):
         self.paths.folder.mkdir(parents=True, exist_ok=True)
         self.paths.events.unlink(missing_ok=True)
-        sha256 = image.fingerprint(source, self.paths.root / "image-hashes.json")
-        files = image.names(source, sha256)
-        state = State.new(self.paths.state, memory_mib, {"path": str(source), "sha256": sha256, "files": files},
-                          range(1, count + 1))
-        for node in state.nodes:
-            node["disks"] = {"vda": [files["disk"], self.layers.new_name(node["name"], "vda")],
-                             "vdb": [self.layers.new_name(node["name"], "vdb")]}
-        state.write()
-        self.event("up", nodes=state.names, image=sha256)
-        image.adopt(source, files, self.layers)
+        with image.settled(source, lambda: self.say("waiting for the image that is being built")):
+            state = self._new_state(count, memory_mib, source)
+        files, sha256 = state.content["image"]["files"], state.content["image"]["sha256"]
         self.say(f"image {source.name} {sha256[:12]}{'' if 'kernel' in files else ' (boots from its disk)'}")
         self._make_disks(state)
         self.network.create(state.numbers)
@@ -126,6 +120,19 @@ class Lab:
         state.write()
         self.event("ready")
         self.say("lab is up")
+
+    def _new_state(self, count, memory_mib, source):
+        sha256 = image.fingerprint(source, self._image_hashes)
+        files = image.names(source, sha256)
+        state = State.new(self.paths.state, memory_mib, {"path": str(source), "sha256": sha256, "files": files},
+                          range(1, count + 1))
+        for node in state.nodes:
+            node["disks"] = {"vda": [files["disk"], self.layers.new_name(node["name"], "vda")],
+                             "vdb": [self.layers.new_name(node["name"], "vdb")]}
+        state.write()                                 # first: a layer that no state names is garbage
+        self.event("up", nodes=state.names, image=sha256)
+        image.adopt(source, files, self.layers)
+        return state
 
     def _make_disks(self, state):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", self.paths.key)
@@ -289,7 +296,6 @@ class Lab:
         with self._exclusive():
             state = self.state
             with self._node_locks(state):
-                shutil.rmtree(folder, ignore_errors=True)
                 saves.save(self.paths, state, self.layers, folder)
             self.event("save", name=name)
             self.say(f"saved '{name}', nodes go on")
@@ -302,8 +308,9 @@ class Lab:
         folder = self.paths.save(name)
         manifest = saves.load(folder)
         if not old_image:
-            saves.check_image(folder, manifest, image.fingerprint(image.locate(manifest["image"]["path"]),
-                                                                  self.paths.root / "image-hashes.json"))
+            source = image.locate(manifest["image"]["path"])
+            with image.settled(source, lambda: self.say("waiting for the image that is being built")):
+                saves.check_image(folder, manifest, image.fingerprint(source, self._image_hashes))
         with self._exclusive():
             self._clear()
             try:

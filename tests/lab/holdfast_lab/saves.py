@@ -38,8 +38,8 @@ def check_image(folder, manifest, current_sha256):
 
 
 def save(lab, state, layers, folder):
-    """Write the saved state of all nodes to folder (which must not exist). The nodes are stopped meanwhile and go on
-    together; when anything fails they go on too, and nothing is left of the save."""
+    """Write the saved state of all nodes to folder, in the place of what was there. The nodes are stopped meanwhile
+    and go on together; when anything fails they go on too, and folder is as it was."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -63,6 +63,7 @@ def save(lab, state, layers, folder):
         for chain in (chain for disks in chains.values() for chain in disks.values()):
             layers.freeze(chain[-1])
         _write_manifest(lab, state, partial, chains)
+        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
 
 

@@ -9,11 +9,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define GOLDEN                                                                                                                  \
-    "{\"address\":\"10.0.1.1\",\"bridges\":[\"hf-lan\"],\"guest\":{\"deleting\":false,\"name\":\"web1\",\"nodes\":[\"n1\",\"n2\"],"     \
-    "\"slot\":7,\"spec\":{\"desired_state\":\"running\",\"engine\":\"auto\",\"memory_mib\":512,\"nics\":[],\"priority\":100,"          \
-    "\"replicas\":2,\"vcpus\":1,\"volumes\":[{\"size_mib\":4}]},\"uuid\":\"u\",\"version\":1},\"peer_address\":\"10.0.1.2\","           \
-    "\"peer_node\":\"n2\",\"version\":1,\"volumes\":[{\"guest\":\"web1\",\"index\":0,\"size_bytes\":4194304,\"version\":1}]}"
+#define GOLDEN                                                                                                         \
+    "{\"address\":\"10.0.1.1\",\"bridges\":[\"hf-lan\"],\"guest\":{\"deleting\":false,\"name\":\"web1\",\"nodes\":["   \
+    "\"n1\",\"n2\"],"                                                                                                  \
+    "\"slot\":7,\"spec\":{\"desired_state\":\"running\",\"engine\":\"auto\",\"memory_mib\":512,\"nics\":[],"           \
+    "\"priority\":100,"                                                                                                \
+    "\"replicas\":2,\"vcpus\":1,\"volumes\":[{\"size_mib\":4}]},\"uuid\":\"u\",\"version\":1},\"peer_address\":\"10."  \
+    "0.1.2\","                                                                                                         \
+    "\"peer_node\":\"n2\",\"version\":1,\"volumes\":[{\"guest\":\"web1\",\"index\":0,\"size_bytes\":4194304,"          \
+    "\"version\":1}]}"
 
 static char *folder_new(void)
 {
@@ -92,7 +96,8 @@ static void test_missing_and_bad(void)
 
 static void test_list(void)
 {
-    static const char *const files[] = {"web2.json", "db.json", "web1.json", "web1.json.a1b2c3", "Web.json", "notes", ".json"};
+    static const char *const files[] = {"web2.json", "db.json", "web1.json", "web1.json.a1b2c3",
+                                        "Web.json",  "notes",   ".json"};
     g_autofree char *folder = folder_new();
     g_autoptr(GError) error = NULL;
     for (guint i = 0; i < G_N_ELEMENTS(files); i++) {
@@ -122,7 +127,8 @@ static void test_node_config(void)
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND);
     g_assert_nonnull(strstr(error->message, "not a member"));
     g_clear_error(&error);
-    static const char text[] = "{\"cluster\":\"demo\",\"node\":\"n1\",\"node_id\":1,\"ring0\":\"10.0.0.1\",\"version\":1}";
+    static const char text[] =
+        "{\"cluster\":\"demo\",\"node\":\"n1\",\"node_id\":1,\"ring0\":\"10.0.0.1\",\"version\":1}";
     g_autoptr(NodeConfig) config = object_from_text(&node_config_type, text, "config", &error);
     g_assert_no_error(error);
     g_assert_true(node_config_write_at(path, config, &error));

@@ -5,9 +5,11 @@
 
 #include <string.h>
 
-#define GOLDEN_SPEC                                                                                                             \
-    "{\"description\":\"shop\",\"desired_state\":\"stopped\",\"engine\":\"qemu\",\"memory_mib\":512,\"nics\":[{\"mac\":"                \
-    "\"52:54:48:00:07:00\",\"network\":\"lan\"}],\"priority\":7,\"replicas\":1,\"vcpus\":2,\"volumes\":[{\"image\":\"debian\","         \
+#define GOLDEN_SPEC                                                                                                    \
+    "{\"description\":\"shop\",\"desired_state\":\"stopped\",\"engine\":\"qemu\",\"memory_mib\":512,\"nics\":[{"       \
+    "\"mac\":"                                                                                                         \
+    "\"52:54:48:00:07:00\",\"network\":\"lan\"}],\"priority\":7,\"replicas\":1,\"vcpus\":2,\"volumes\":[{\"image\":"   \
+    "\"debian\","                                                                                                      \
     "\"size_mib\":4096},{\"size_mib\":4}]}"
 
 static const struct {
@@ -15,27 +17,36 @@ static const struct {
     const char *text;
 } golden[] = {
     {&guest_spec_type, GOLDEN_SPEC},
-    {&guest_type, "{\"created_at\":\"2026-01-02T03:04:05.000Z\",\"deleting\":true,\"drbd_secret\":\"00ff\",\"name\":\"web1\","
-                  "\"nodes\":[\"n1\",\"n2\"],\"preferred_node\":\"n2\",\"slot\":7,\"spec\":" GOLDEN_SPEC
-                  ",\"uuid\":\"u\",\"version\":1}"},
-    {&volume_type, "{\"guest\":\"web1\",\"image\":\"debian\",\"index\":15,\"size_bytes\":9223372036854775807,\"version\":1}"},
-    {&node_type, "{\"id\":3,\"leaving\":true,\"name\":\"n3\",\"ring0\":\"10.0.0.3\",\"ring1\":\"10.0.1.3\",\"version\":1,"
-                 "\"voter\":true}"},
-    {&image_type, "{\"created_at\":\"t\",\"name\":\"debian\",\"nodes\":[\"n1\"],\"sha256\":\"ab\",\"size_bytes\":5,\"version\":1}"},
+    {&guest_type,
+     "{\"created_at\":\"2026-01-02T03:04:05.000Z\",\"deleting\":true,\"drbd_secret\":\"00ff\",\"name\":\"web1\","
+     "\"nodes\":[\"n1\",\"n2\"],\"preferred_node\":\"n2\",\"slot\":7,\"spec\":" GOLDEN_SPEC
+     ",\"uuid\":\"u\",\"version\":1}"},
+    {&volume_type,
+     "{\"guest\":\"web1\",\"image\":\"debian\",\"index\":15,\"size_bytes\":9223372036854775807,\"version\":1}"},
+    {&node_type,
+     "{\"id\":3,\"leaving\":true,\"name\":\"n3\",\"ring0\":\"10.0.0.3\",\"ring1\":\"10.0.1.3\",\"version\":1,"
+     "\"voter\":true}"},
+    {&image_type,
+     "{\"created_at\":\"t\",\"name\":\"debian\",\"nodes\":[\"n1\"],\"sha256\":\"ab\",\"size_bytes\":5,\"version\":1}"},
     {&network_type, "{\"interface\":\"lan0\",\"name\":\"lan\",\"version\":1,\"vlan\":4094}"},
-    {&fence_device_type, "{\"agent\":\"fence_ipmilan\",\"detail\":\"ok\",\"node\":\"n1\",\"parameters\":[\"ip=1\",\"a=b=c\"],"
-                         "\"proven_at\":\"t\",\"proven_ms\":1500,\"state\":\"proven\",\"version\":1}"},
-    {&operation_type,
-     "{\"argument\":\"n2\",\"cancel_requested\":true,\"created_at\":\"t\",\"done\":1,\"downtime_ms\":300,\"duration_ms\":4000,"
-     "\"ended_at\":\"u\",\"error\":\"no\",\"error_code\":\"refused\",\"id\":\"i\",\"kind\":\"guest.migrate\",\"node\":\"n1\","
-     "\"stage\":\"copying\",\"state\":\"cancelled\",\"target\":\"guest/web1\",\"total\":2,\"unit\":\"bytes\",\"version\":1}"},
-    {&guest_status_type,
-     "{\"boot_id\":\"b\",\"condition\":\"\",\"gone\":true,\"guest\":\"web1\",\"node\":\"n1\",\"ready\":true,\"version\":1,\"vmm\":"
-     "\"running\",\"volumes\":[{\"connection\":\"Connected\",\"disk\":\"UpToDate\",\"gate\":\"open\",\"index\":0,\"peer_disk\":"
-     "\"Inconsistent\",\"resync_permille\":1000,\"role\":\"Primary\",\"suspended\":true}]}"},
-    {&node_status_type,
-     "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"kvm\":true,\"memory_free_mib\":100,\"memory_mib\":2048,\"node\":\"n1\","
-     "\"pool_metadata_permille\":20,\"pool_size_mib\":9000,\"pool_used_permille\":10,\"product_version\":\"1.0\",\"version\":1}"},
+    {&fence_device_type,
+     "{\"agent\":\"fence_ipmilan\",\"detail\":\"ok\",\"node\":\"n1\",\"parameters\":[\"ip=1\",\"a=b=c\"],"
+     "\"proven_at\":\"t\",\"proven_ms\":1500,\"state\":\"proven\",\"version\":1}"},
+    {&operation_type, "{\"argument\":\"n2\",\"cancel_requested\":true,\"created_at\":\"t\",\"done\":1,\"downtime_ms\":"
+                      "300,\"duration_ms\":4000,"
+                      "\"ended_at\":\"u\",\"error\":\"no\",\"error_code\":\"refused\",\"id\":\"i\",\"kind\":\"guest."
+                      "migrate\",\"node\":\"n1\","
+                      "\"stage\":\"copying\",\"state\":\"cancelled\",\"target\":\"guest/"
+                      "web1\",\"total\":2,\"unit\":\"bytes\",\"version\":1}"},
+    {&guest_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"gone\":true,\"guest\":\"web1\",\"node\":\"n1\","
+                         "\"ready\":true,\"version\":1,\"vmm\":"
+                         "\"running\",\"volumes\":[{\"connection\":\"Connected\",\"disk\":\"UpToDate\",\"gate\":"
+                         "\"open\",\"index\":0,\"peer_disk\":"
+                         "\"Inconsistent\",\"resync_permille\":1000,\"role\":\"Primary\",\"suspended\":true}]}"},
+    {&node_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"kvm\":true,\"memory_free_mib\":100,"
+                        "\"memory_mib\":2048,\"node\":\"n1\","
+                        "\"pool_metadata_permille\":20,\"pool_size_mib\":9000,\"pool_used_permille\":10,\"product_"
+                        "version\":\"1.0\",\"version\":1}"},
 };
 
 static void test_golden(void)
@@ -85,14 +96,17 @@ static void test_bad_documents(void)
     } cases[] = {
         {&node_type, "{", HOLDFAST_ERROR_INVALID, "node/n1: not valid JSON"},
         {&node_type, "{\"version\":2,\"future\":true}", HOLDFAST_ERROR_UNSUPPORTED, "node/n1: has version 2"},
-        {&node_type, "{\"version\":0,\"name\":\"n\",\"id\":1,\"ring0\":\"r\"}", HOLDFAST_ERROR_INVALID, "node/n1.version: "},
-        {&node_type, "{\"name\":\"n\",\"id\":1,\"ring0\":\"r\"}", HOLDFAST_ERROR_INVALID, "node/n1.version: is missing"},
+        {&node_type, "{\"version\":0,\"name\":\"n\",\"id\":1,\"ring0\":\"r\"}", HOLDFAST_ERROR_INVALID,
+         "node/n1.version: "},
+        {&node_type, "{\"name\":\"n\",\"id\":1,\"ring0\":\"r\"}", HOLDFAST_ERROR_INVALID,
+         "node/n1.version: is missing"},
         {&node_type, "{\"version\":1,\"name\":\"n\",\"id\":0,\"ring0\":\"r\"}", HOLDFAST_ERROR_INVALID, "node/n1.id: "},
-        {&node_type, "{\"version\":1,\"name\":\"n\",\"id\":1,\"ring0\":\"r\",\"x\":1}", HOLDFAST_ERROR_INVALID, "node/n1.x: "},
+        {&node_type, "{\"version\":1,\"name\":\"n\",\"id\":1,\"ring0\":\"r\",\"x\":1}", HOLDFAST_ERROR_INVALID,
+         "node/n1.x: "},
         {&volume_type, "{\"version\":1,\"guest\":\"g\",\"index\":16,\"size_bytes\":1}", HOLDFAST_ERROR_INVALID,
          "node/n1.index: "},
-        {&fence_device_type, "{\"version\":1,\"node\":\"n\",\"agent\":\"a\",\"state\":\"sure\"}", HOLDFAST_ERROR_INVALID,
-         "node/n1.state: must be one of unproven, proving, proven"},
+        {&fence_device_type, "{\"version\":1,\"node\":\"n\",\"agent\":\"a\",\"state\":\"sure\"}",
+         HOLDFAST_ERROR_INVALID, "node/n1.state: must be one of unproven, proving, proven"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GError) error = NULL;
@@ -118,9 +132,10 @@ static void test_spec_defaults(void)
     g_assert_no_error(error);
     g_autoptr(json_t) json = json_struct_encode(&guest_spec_type, &spec);
     g_autofree char *text = json_text_from(json);
-    g_assert_cmpstr(text, ==,
-                    "{\"desired_state\":\"running\",\"engine\":\"auto\",\"memory_mib\":256,\"nics\":[],\"priority\":100,"
-                    "\"replicas\":2,\"vcpus\":1,\"volumes\":[{\"image\":\"debian\",\"size_mib\":0}]}");
+    g_assert_cmpstr(
+        text, ==,
+        "{\"desired_state\":\"running\",\"engine\":\"auto\",\"memory_mib\":256,\"nics\":[],\"priority\":100,"
+        "\"replicas\":2,\"vcpus\":1,\"volumes\":[{\"image\":\"debian\",\"size_mib\":0}]}");
     json_struct_clear(&guest_spec_type, &spec);
 }
 
@@ -137,7 +152,8 @@ static void test_spec_good(void)
     } cases[] = {
         {"[{\"size_mib\":4}]", ""},
         {"[{\"size_mib\":67108864,\"image\":\"a\"}]", ",\"vcpus\":64,\"priority\":1000,\"replicas\":1"},
-        {"[{\"size_mib\":4}]", ",\"priority\":0,\"nics\":[{\"network\":\"abcdefghijkl\",\"mac\":\"52:54:00:aB:CD:ef\"}]"},
+        {"[{\"size_mib\":4}]",
+         ",\"priority\":0,\"nics\":[{\"network\":\"abcdefghijkl\",\"mac\":\"52:54:00:aB:CD:ef\"}]"},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"a\"},{\"network\":\"a\"}]"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -201,7 +217,8 @@ static void test_spec_bad(void)
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"a\",\"mac\":\"53:54:00:12:34:56\"}]", "spec.nics[0].mac: "},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"a\",\"mac\":\"00:00:00:00:00:00\"}]", "spec.nics[0].mac: "},
         {"[{\"size_mib\":4}]",
-         ",\"nics\":[{\"network\":\"a\",\"mac\":\"52:54:00:12:34:5a\"},{\"network\":\"b\",\"mac\":\"52:54:00:12:34:5A\"}]",
+         ",\"nics\":[{\"network\":\"a\",\"mac\":\"52:54:00:12:34:5a\"},{\"network\":\"b\",\"mac\":\"52:54:00:12:34:"
+         "5A\"}]",
          "spec.nics[1].mac: '52:54:00:12:34:5a' is that of spec.nics[0] too"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -211,7 +228,8 @@ static void test_spec_bad(void)
     assert_spec_bad("[]", "spec: must be a JSON object");
     assert_spec_bad("{\"memory_mib\":256}", "spec.volumes: is missing");
     assert_spec_bad("{\"volumes\":[{\"size_mib\":4}]}", "spec.memory_mib: is missing");
-    assert_spec_bad("{\"memory_mib\":31,\"volumes\":[{\"size_mib\":4}]}", "spec.memory_mib: must be between 32 and 1048576, not 31");
+    assert_spec_bad("{\"memory_mib\":31,\"volumes\":[{\"size_mib\":4}]}",
+                    "spec.memory_mib: must be between 32 and 1048576, not 31");
     assert_spec_bad("{\"memory_mib\":1048577,\"volumes\":[{\"size_mib\":4}]}", "spec.memory_mib: ");
 }
 

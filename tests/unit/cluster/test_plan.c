@@ -39,7 +39,8 @@ static Node *add_silent_node(PlanSnapshot *snapshot, const char *name)
     return node;
 }
 
-static NodeStatus *add_node(PlanSnapshot *snapshot, const char *name, gint64 pool_mib, gint64 used_permille, gint64 memory_mib)
+static NodeStatus *add_node(PlanSnapshot *snapshot, const char *name, gint64 pool_mib, gint64 used_permille,
+                            gint64 memory_mib)
 {
     add_silent_node(snapshot, name);
     NodeStatus *status = object_new(&node_status_type);
@@ -217,7 +218,8 @@ static void test_reasons(void)
                     "n5: it is leaving the cluster");
 }
 
-static void assert_fails(const PlanSnapshot *snapshot, const char *name, const char *spec, int code, const char *message)
+static void assert_fails(const PlanSnapshot *snapshot, const char *name, const char *spec, int code,
+                         const char *message)
 {
     g_auto(Plan) result = {0};
     g_assert_false(plan(snapshot, name, spec, &result));
@@ -238,17 +240,22 @@ static void test_bad_input(void)
     old->deleting = TRUE;
     assert_fails(snapshot, "old", SPEC_PLAIN, HOLDFAST_ERROR_EXISTS,
                  "name: there is a guest 'old' already, still being deleted: retry when it is gone");
-    assert_fails(snapshot, "Old", SPEC_PLAIN, HOLDFAST_ERROR_INVALID,
-                 "name: 'Old' must be 1 to 40 characters of a-z, 0-9 and '-', begin with a letter and not end with '-'");
-    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\"},{\"network\":\"x\"}]}",
-                 HOLDFAST_ERROR_NOT_FOUND, "spec.nics[1].network: there is no network 'x'");
+    assert_fails(
+        snapshot, "Old", SPEC_PLAIN, HOLDFAST_ERROR_INVALID,
+        "name: 'Old' must be 1 to 40 characters of a-z, 0-9 and '-', begin with a letter and not end with '-'");
+    assert_fails(
+        snapshot, "web1",
+        "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\"},{\"network\":\"x\"}]}",
+        HOLDFAST_ERROR_NOT_FOUND, "spec.nics[1].network: there is no network 'x'");
     assert_fails(snapshot, "web1",
-                 "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\",\"mac\":\"52:54:00:00:00:01\"}]}",
+                 "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\",\"mac\":\"52:54:00:"
+                 "00:00:01\"}]}",
                  HOLDFAST_ERROR_EXISTS, "spec.nics[0].mac: guest 'old' has 52:54:00:00:00:01 already");
-    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4},{\"image\":\"x\"}]}", HOLDFAST_ERROR_NOT_FOUND,
-                 "spec.volumes[1].image: there is no image 'x'");
+    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":4},{\"image\":\"x\"}]}",
+                 HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[1].image: there is no image 'x'");
     assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"image\":\"debian\",\"size_mib\":1000}]}",
-                 HOLDFAST_ERROR_INVALID, "spec.volumes[0].size_mib: must be at least 1004 to hold image 'debian', not 1000");
+                 HOLDFAST_ERROR_INVALID,
+                 "spec.volumes[0].size_mib: must be at least 1004 to hold image 'debian', not 1000");
 }
 
 static void test_image_exact_size(void)
@@ -262,20 +269,26 @@ static void test_pool(void)
     g_autoptr(PlanSnapshot) snapshot = snapshot_new();
     NodeStatus *status = add_node(snapshot, "n1", 1000, 500, 4096);
     assert_nodes(snapshot, "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":500}]}", "n1");
-    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":252},{\"size_mib\":252}]}",
+    assert_fails(snapshot, "web1",
+                 "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":252},{\"size_mib\":252}]}",
                  HOLDFAST_ERROR_NO_SPACE,
-                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool has 500 MiB free of 1000 MiB, the volumes "
+                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool has 500 MiB free of 1000 MiB, "
+                 "the volumes "
                  "need 504 MiB)");
     status->pool_used_permille = 899;
     assert_nodes(snapshot, "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":100}]}", "n1");
     status->pool_used_permille = 900;
-    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}", HOLDFAST_ERROR_NO_SPACE,
-                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 90 % full (metadata 0 %), nothing new "
+    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}",
+                 HOLDFAST_ERROR_NO_SPACE,
+                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 90 % full (metadata 0 %), "
+                 "nothing new "
                  "from 90 % on)");
     status->pool_used_permille = 0;
     status->pool_metadata_permille = 950;
-    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}", HOLDFAST_ERROR_NO_SPACE,
-                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 0 % full (metadata 95 %), nothing new "
+    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}",
+                 HOLDFAST_ERROR_NO_SPACE,
+                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 0 % full (metadata 95 %), "
+                 "nothing new "
                  "from 90 % on)");
 }
 
@@ -289,8 +302,10 @@ static void test_memory(void)
     add_guest(snapshot, "c", 3, "n2", 1000);
     assert_nodes(snapshot, SPEC_PLAIN, "n2 n1"); /* 2048 - 512 - 1280 = 256 */
     assert_fails(snapshot, "web1", "{\"memory_mib\":257,\"volumes\":[{\"size_mib\":4}]}", HOLDFAST_ERROR_NO_SPACE,
-                 "spec.replicas: 2 needs as many usable nodes, there is 1 (n2: usable, 1000 MiB of pool free, 5400 MiB of memory "
-                 "left; n1: it has 2048 MiB memory, 512 MiB reserved and 1280 MiB promised to guests that may run there; this guest "
+                 "spec.replicas: 2 needs as many usable nodes, there is 1 (n2: usable, 1000 MiB of pool free, 5400 MiB "
+                 "of memory "
+                 "left; n1: it has 2048 MiB memory, 512 MiB reserved and 1280 MiB promised to guests that may run "
+                 "there; this guest "
                  "needs 257 MiB)");
 }
 
@@ -304,7 +319,8 @@ static void test_too_few_nodes(void)
     add_silent_node(snapshot, "n3")->leaving = TRUE;
     assert_nodes(snapshot, SPEC_SINGLE, "n1");
     assert_fails(snapshot, "web1", SPEC_PLAIN, HOLDFAST_ERROR_REFUSED,
-                 "spec.replicas: 2 needs as many usable nodes, there is 1 (n1: usable, 1000 MiB of pool free, 1536 MiB of memory "
+                 "spec.replicas: 2 needs as many usable nodes, there is 1 (n1: usable, 1000 MiB of pool free, 1536 MiB "
+                 "of memory "
                  "left; n2: it is down or its agent does not report; n3: it is leaving the cluster)");
 }
 
@@ -315,14 +331,19 @@ static void test_image_holder(void)
     add_image(snapshot, "elsewhere", 4, "n3");
     add_image(snapshot, "nowhere", 4, NULL);
     assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"other\"}]}", "n1 n2");
-    assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"other\"},{\"image\":\"debian\"}]}", "n2 n1"); /* holds both */
-    static const char *const none[] = {"{\"memory_mib\":32,\"volumes\":[{\"image\":\"nowhere\"}]}",
-                                       "{\"memory_mib\":32,\"volumes\":[{\"image\":\"elsewhere\"},{\"image\":\"debian\"}]}"};
+    assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"other\"},{\"image\":\"debian\"}]}",
+                 "n2 n1"); /* holds both */
+    static const char *const none[] = {
+        "{\"memory_mib\":32,\"volumes\":[{\"image\":\"nowhere\"}]}",
+        "{\"memory_mib\":32,\"volumes\":[{\"image\":\"elsewhere\"},{\"image\":\"debian\"}]}"};
     for (guint i = 0; i < G_N_ELEMENTS(none); i++) {
         assert_fails(snapshot, "web1", none[i], HOLDFAST_ERROR_REFUSED,
-                     "spec.volumes: no usable node holds the image (n1: usable, 10000 MiB of pool free, 3584 MiB of memory left, does "
-                     "not hold the image; n2: usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image; n3: "
-                     "usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image): import it on one of them");
+                     "spec.volumes: no usable node holds the image (n1: usable, 10000 MiB of pool free, 3584 MiB of "
+                     "memory left, does "
+                     "not hold the image; n2: usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold "
+                     "the image; n3: "
+                     "usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image): import it on "
+                     "one of them");
     }
 }
 
@@ -339,7 +360,8 @@ static void test_slots(void)
     nic->mac = guest_default_mac(2, 0);
     g_ptr_array_add(((Guest *) snapshot->guests->pdata[0])->spec.nics, nic);
     g_auto(Plan) next = {0};
-    g_assert_true(plan(snapshot, "web1", "{\"memory_mib\":32,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\"}]}", &next));
+    g_assert_true(plan(snapshot, "web1",
+                       "{\"memory_mib\":32,\"volumes\":[{\"size_mib\":4}],\"nics\":[{\"network\":\"lan\"}]}", &next));
     g_assert_cmpint(next.guest->slot, ==, 4);
 }
 
@@ -354,7 +376,8 @@ static void test_slots_taken(void)
                  "name: all 4000 guest slots of the cluster are taken: delete a guest");
 }
 
-static void assert_move_fails(const PlanSnapshot *snapshot, const Guest *guest, const char *node, int code, const char *message)
+static void assert_move_fails(const PlanSnapshot *snapshot, const Guest *guest, const char *node, int code,
+                              const char *message)
 {
     g_autoptr(GError) error = NULL;
     g_assert_false(plan_move(snapshot, guest, node, &error));

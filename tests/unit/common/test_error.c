@@ -44,9 +44,14 @@ static void test_errno(void)
 {
     static const struct {
         int err, code;
-    } cases[] = {{ENOENT, HOLDFAST_ERROR_NOT_FOUND}, {EEXIST, HOLDFAST_ERROR_EXISTS},   {ENOSPC, HOLDFAST_ERROR_NO_SPACE},
-                 {EBUSY, HOLDFAST_ERROR_BUSY},       {EACCES, HOLDFAST_ERROR_DENIED},   {ETIMEDOUT, HOLDFAST_ERROR_TIMEOUT},
-                 {ECONNREFUSED, HOLDFAST_ERROR_UNAVAILABLE}, {EIO, HOLDFAST_ERROR_FAILED}};
+    } cases[] = {{ENOENT, HOLDFAST_ERROR_NOT_FOUND},
+                 {EEXIST, HOLDFAST_ERROR_EXISTS},
+                 {ENOSPC, HOLDFAST_ERROR_NO_SPACE},
+                 {EBUSY, HOLDFAST_ERROR_BUSY},
+                 {EACCES, HOLDFAST_ERROR_DENIED},
+                 {ETIMEDOUT, HOLDFAST_ERROR_TIMEOUT},
+                 {ECONNREFUSED, HOLDFAST_ERROR_UNAVAILABLE},
+                 {EIO, HOLDFAST_ERROR_FAILED}};
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GError) error = NULL;
         g_assert_false(holdfast_error_set_errno(&error, cases[i].err, "opening %s", "thing"));

@@ -17,7 +17,8 @@ static void test_good_names(void)
 
 static void test_bad_names(void)
 {
-    static const char *const names[] = {NULL,  "",    "1a",   "-a",  "a-",      "A",       "a_b", "a.b", "a/b", "..",
+    static const char *const names[] = {NULL,  "",    "1a",  "-a",    "a-",
+                                        "A",   "a_b", "a.b", "a/b",   "..",
                                         "a b", "a\n", "wéb", "web1 ", "abcdefghijabcdefghijabcdefghijabcdefghijk"};
     for (guint i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autoptr(GError) error = NULL;

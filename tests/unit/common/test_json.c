@@ -48,8 +48,9 @@ static gboolean decode(const char *text, const char *path, Thing *thing, GError 
 
 static void test_round_trip(void)
 {
-    static const char golden[] = "{\"any\":-9223372036854775808,\"colour\":\"green\",\"count\":-5,\"name\":\"a\\\"ü\",\"on\":true,"
-                                 "\"part\":{\"size\":9},\"parts\":[{\"size\":1},{\"size\":2}],\"tags\":[\"x\",\"\"]}";
+    static const char golden[] =
+        "{\"any\":-9223372036854775808,\"colour\":\"green\",\"count\":-5,\"name\":\"a\\\"ü\",\"on\":true,"
+        "\"part\":{\"size\":9},\"parts\":[{\"size\":1},{\"size\":2}],\"tags\":[\"x\",\"\"]}";
     Thing thing = {0};
     GError *error = NULL;
     g_assert_true(decode(golden, "", &thing, &error));
@@ -75,9 +76,10 @@ static void test_defaults(void)
     g_assert_cmpuint(thing.parts->len, ==, 0);
     g_autoptr(json_t) document = json_struct_encode(&thing_type, &thing);
     g_autofree char *text = json_text_from(document);
-    g_assert_cmpstr(text, ==,
-                    "{\"any\":0,\"colour\":\"red\",\"count\":3,\"name\":\"n\",\"on\":false,\"part\":{\"size\":4},\"parts\":[],"
-                    "\"tags\":[]}");
+    g_assert_cmpstr(
+        text, ==,
+        "{\"any\":0,\"colour\":\"red\",\"count\":3,\"name\":\"n\",\"on\":false,\"part\":{\"size\":4},\"parts\":[],"
+        "\"tags\":[]}");
     json_struct_clear(&thing_type, &thing);
 }
 
@@ -103,7 +105,8 @@ static void test_bad(void)
         {"{\"name\":\"n\",\"parts\":{}}", "t.parts: must be an array of objects"},
         {"{\"name\":\"n\",\"parts\":[{\"size\":1},{\"size\":0}]}", "t.parts[1].size: must be between 1 and 9, not 0"},
         {"{\"name\":\"n\",\"parts\":[{\"size\":1,\"x\":1}]}", "t.parts[0].x: unknown field; known are size"},
-        {"{\"name\":\"n\",\"Name\":\"n\"}", "t.Name: unknown field; known are name, count, any, on, colour, tags, part, parts"},
+        {"{\"name\":\"n\",\"Name\":\"n\"}",
+         "t.Name: unknown field; known are name, count, any, on, colour, tags, part, parts"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         Thing thing = {0};
@@ -152,9 +155,19 @@ static void test_bad_text(void)
     static const struct {
         const char *text;
         gssize length;
-    } cases[] = {{"", -1},           {"{", -1},           {"{} {}", -1},       {"{\"a\":1,\"a\":2}", -1}, {"{'a':1}", -1},
-                 {"nul", -1},        {"\"\\u0000\"", -1}, {"{}\0", 3},         {"\"\xff\"", -1},          {"[1,]", -1},
-                 {"\"unclosed", -1}, {"\"\\", -1},        {"99999999999999999999", -1}};
+    } cases[] = {{"", -1},
+                 {"{", -1},
+                 {"{} {}", -1},
+                 {"{\"a\":1,\"a\":2}", -1},
+                 {"{'a':1}", -1},
+                 {"nul", -1},
+                 {"\"\\u0000\"", -1},
+                 {"{}\0", 3},
+                 {"\"\xff\"", -1},
+                 {"[1,]", -1},
+                 {"\"unclosed", -1},
+                 {"\"\\", -1},
+                 {"99999999999999999999", -1}};
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GError) error = NULL;
         g_test_message("case %u", i);

@@ -176,6 +176,43 @@ static void test_engine_verbs(void)
     rmdir(folder);
 }
 
+/* What a closed gate does to a guest: its disk answers EIO once, the guest waits, and resume repeats the request. */
+static void test_io_error(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *folder = g_dir_make_tmp("holdfast-qmp-XXXXXX", NULL);
+    g_autofree char *disk = g_build_filename(folder, "disk", NULL);
+    FixtureVm vm = {0};
+    fixture_boot_disk(disk);
+    fixture_spec(&vm.spec, folder, "vm", disk);
+    g_assert_true(qemu_run_folder_prepare(&vm.spec, &error));
+    g_auto(GStrv) argv = qemu_argv(&vm.spec, FALSE, FALSE, &error);
+    for (char **item = argv; *item; item++) {
+        if (g_str_has_prefix(*item, "driver=file,node-name=gate0,")) {
+            g_free(*item);
+            *item = g_strdup_printf("driver=blkdebug,node-name=gate0,image.driver=file,image.filename=%s,"
+                                    "inject-error.0.event=none,inject-error.0.iotype=read,inject-error.0.errno=5,"
+                                    "inject-error.0.sector=1,inject-error.0.once=on",
+                                    disk);
+        }
+    }
+    fixture_spawn(&vm, argv);
+    gint64 deadline_us = g_get_monotonic_time() + FIXTURE_WAIT_US;
+    g_autofree char *word = NULL;
+    while (g_strcmp0(word, "io-error") != 0) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline_us);
+        g_free(word);
+        word = fixture_run_state(&vm);
+    }
+    g_assert_cmpint(qemu_state_from(word), ==, VMM_PAUSED);
+    g_assert_cmpuint(fixture_serial_length(&vm), ==, 0);
+    g_assert_true(qemu_engine.resume(vm.spec.run_folder, &error));
+    fixture_await_output(&vm, 5); /* it could only boot because the failed read was done again */
+    fixture_stop(&vm);
+    unlink(disk);
+    rmdir(folder);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -186,5 +223,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/qmp/nobody", test_nobody);
     g_test_add_func("/vmm/qmp/real", test_real);
     g_test_add_func("/vmm/engine/verbs", test_engine_verbs);
+    g_test_add_func("/vmm/engine/io-error", test_io_error);
     return g_test_run();
 }

@@ -28,12 +28,17 @@ static inline void fixture_die_with_parent(gpointer user_data G_GNUC_UNUSED)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
-/* Real-mode program of a boot sector: at every timer tick change one word in each of 128 pages and print a dot on the
- * serial line. */
+/* Real-mode program of a boot sector: reads sector 1, then at every timer tick change one word in each of 128 pages and
+ * print a dot on the serial line. */
 static inline void fixture_boot_disk(const char *path)
 {
     /* clang-format off */
     static const guint8 code[] = {
+        0x31, 0xc0, 0x8e, 0xc0,       /* xor ax, ax; mov es, ax */
+        0xb8, 0x01, 0x02,             /* mov ax, 0201h (read one sector) */
+        0xbb, 0x00, 0x7e,             /* mov bx, 7e00h */
+        0xb9, 0x02, 0x00,             /* mov cx, 2 (the second) */
+        0xba, 0x80, 0x00, 0xcd, 0x13, /* mov dx, 80h; int 13h */
         0xfb,                         /* again: sti */
         0xf4,                         /* hlt */
         0xbb, 0x00, 0x10,             /* mov bx, 1000h */
@@ -75,15 +80,12 @@ static inline gboolean fixture_alive(const FixtureVm *vm)
     return waitid(P_PID, (id_t) vm->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
 }
 
-/* Start QEMU with the product's command line and wait until it answers. */
-static inline void fixture_start(FixtureVm *vm, gboolean incoming)
+/* Start QEMU with `argv` and wait until it answers. */
+static inline void fixture_spawn(FixtureVm *vm, char **argv)
 {
     g_autoptr(GError) error = NULL;
-    g_assert_true(qemu_run_folder_prepare(&vm->spec, &error));
-    g_auto(GStrv) argv = qemu_argv(&vm->spec, incoming, FALSE, &error);
+    g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, fixture_die_with_parent, NULL, &vm->pid, &error);
     g_assert_no_error(error);
-    g_assert_true(
-        g_spawn_async(NULL, argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD, fixture_die_with_parent, NULL, &vm->pid, &error));
     gint64 deadline_us = g_get_monotonic_time() + FIXTURE_WAIT_US;
     Qmp *qmp = NULL;
     while (!(qmp = qmp_open(vm->spec.run_folder, 30000, NULL))) {
@@ -92,6 +94,16 @@ static inline void fixture_start(FixtureVm *vm, gboolean incoming)
         g_usleep(20000);
     }
     qmp_close(qmp);
+}
+
+/* The same with the product's command line. */
+static inline void fixture_start(FixtureVm *vm, gboolean incoming)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(qemu_run_folder_prepare(&vm->spec, &error));
+    g_auto(GStrv) argv = qemu_argv(&vm->spec, incoming, FALSE, &error);
+    g_assert_no_error(error);
+    fixture_spawn(vm, argv);
 }
 
 static inline void fixture_stop(FixtureVm *vm)

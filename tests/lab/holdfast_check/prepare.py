@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From nothing to the saved cluster "base": three nodes, fencing proven, the demo guest running and protected."""
+
+import pathlib
+import subprocess
+
+from holdfast_lab.errors import LabError
+from holdfast_lab.paths import REPOSITORY
+
+from .cluster import Cluster
+
+BASE = "base"
+GUEST_SPEC_WORDS = ["--memory", "128", "--image", "demo", "--network", "lan"]
+
+
+def build(say):
+    """Programs, packages, appliance and demo guest, each only when its inputs changed."""
+    for words in (["make", "--no-print-directory", "image"], ["tests/lab/demo-guest/build"]):
+        say(" ".join(words))
+        done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+        if done.returncode:
+            raise LabError(f"'{' '.join(words)}' failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def base_is_current(lab):
+    try:
+        lab.restore(BASE)
+        return True
+    except LabError as error:
+        lab.say(f"no usable saved cluster: {error}")
+        return False
+
+
+def make_guest(cluster, node, say):
+    image = pathlib.Path(REPOSITORY) / "build/demo-guest/demo.img"
+    cluster.lab.copy(node, str(image), ":/var/lib/holdfast/demo.img")
+    cluster.cli(node, "image", "import", "demo", "/var/lib/holdfast/demo.img", timeout_s=300)
+    cluster.lab.ssh(node, "rm /var/lib/holdfast/demo.img")
+    say("image imported")
+    cluster.cli(node, "guest", "create", "demo", *GUEST_SPEC_WORDS, timeout_s=600)
+    cluster.wait_guest(node, protected=True, timeout_s=300)
+    say("guest created and protected")
+    cluster.wait_answering()
+    say("guest answers")
+
+
+def from_scratch(lab):
+    cluster = Cluster(lab)
+    lab.up()
+    lab.say("waiting for the cluster")
+    lab.wait_cluster(420)
+    lab.say("cluster is whole")
+    lab.prove()
+    make_guest(cluster, lab.state.names[0], lab.say)
+    lab.save(BASE, replace=True)
+    return cluster
+
+
+def ensure(lab):
+    """A running cluster in the state "base": restored when the appliance is unchanged, made anew otherwise."""
+    build(lab.say)
+    if base_is_current(lab):
+        return Cluster(lab)
+    return from_scratch(lab)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power cuts: the guest comes back once, elsewhere, with every acknowledged write; nobody is disturbed without need."""
+import time
+
+import pytest
+from holdfast_check import history
+from holdfast_check.cluster import wait_for
+
+
+def settle_verdict(cluster, writing):
+    """Stop the client and judge: no acknowledged write lost, none twice, and exactly one VMM and one Primary in the cluster."""
+    entries = writing.stop()
+    verdict = history.judge(entries, cluster.records(), writing.client)
+    assert verdict["acked"] > 0
+    assert {name: verdict[name] for name in ("lost", "duplicated", "foreign", "out_of_order")} == \
+        {"lost": 0, "duplicated": 0, "foreign": 0, "out_of_order": 0}
+    assert len(cluster.running_on()) == 1
+    assert len(cluster.primaries()) == 1
+    return verdict
+
+
+def place(cluster):
+    """(node of the guest, its peer, the third node)"""
+    guest = cluster.guest(cluster.names[0])
+    home = guest["status"]["node"]
+    peer = next(node for node in guest["nodes"] if node != home)
+    return home, peer, next(node for node in cluster.names if node not in (home, peer))
+
+
+def make_dc(cluster, wanted):
+    """Have `wanted` be the DC, or not be it (wanted=("not", node)), by restarting Pacemaker's controller on the present one's node."""
+    negate, node = (True, wanted[1]) if isinstance(wanted, tuple) else (False, wanted)
+    for _ in range(6):
+        dc = cluster.dc(cluster.names[0])
+        if (dc == node) != negate:
+            return
+        cluster.lab.ssh(dc, "pkill -9 -x pacemaker-contr || true", check=False)
+        wait_for("another election", lambda: cluster.dc(cluster.names[0]) not in (None, ""), 120)
+        time.sleep(2)
+    pytest.skip(f"no election made the DC {'anything but ' if negate else ''}{node}")
+
+
+def test_power_cut_of_the_guests_node_and_its_return(cluster, writing):
+    home, peer, _ = place(cluster)
+    writing.wait_ok(time.monotonic())
+    cluster.lab.power(home, "off")
+    cut = time.monotonic()
+    back = writing.wait_ok(cut, 400)
+    print(f"service back after {(back - cut) * 1000:.0f} ms (reported, not judged)")
+    cluster.wait_guest(peer, on=peer)
+    assert cluster.running_on() == [peer]
+    # The fenced node is powered on again by the cluster itself, resyncs, and the guest is protected again where it is.
+    wait_for(f"{home} to be powered on again", lambda: home in cluster.alive(), 300, 2)
+    cluster.wait_guest(peer, on=peer, protected=True, timeout_s=420)
+    settle_verdict(cluster, writing)
+
+
+def test_power_cut_of_the_guests_node_while_another_is_dc(cluster, writing):
+    home, peer, third = place(cluster)
+    if cluster.dc(third) == home:
+        cluster.cli(home, "guest", "migrate", "demo", peer)
+        home, peer = peer, home
+    assert cluster.dc(third) != home
+    writing.wait_ok(time.monotonic())
+    cluster.lab.power(home, "off")
+    writing.wait_ok(time.monotonic(), 400)
+    cluster.wait_guest(peer, on=peer)
+    settle_verdict(cluster, writing)
+
+
+def test_power_cut_of_the_guests_node_while_it_is_dc(cluster, writing):
+    home, peer, third = place(cluster)
+    dc = cluster.dc(third)
+    if dc == peer:
+        cluster.cli(home, "guest", "migrate", "demo", peer)
+        home, peer = peer, home
+    elif dc == third:
+        pytest.fail("the base cluster's DC holds no replica of the guest: prepare must place it")
+    assert cluster.dc(third) == home
+    writing.wait_ok(time.monotonic())
+    cluster.lab.power(home, "off")
+    writing.wait_ok(time.monotonic(), 400)
+    cluster.wait_guest(peer, on=peer)
+    settle_verdict(cluster, writing)
+
+
+def test_power_cut_of_the_other_replicas_node(cluster, writing):
+    home, peer, _ = place(cluster)
+    boot_before = cluster.ask_guest("I").split()[1]
+    writing.wait_ok(time.monotonic())
+    cluster.lab.power(peer, "off")
+    writing.wait_ok(time.monotonic(), 120)
+    guest = wait_for("the loss is recorded", lambda: (g := cluster.guest(home)) and g["status"]["in_sync"] == [home] and g, 60)
+    assert guest["status"]["node"] == home
+    assert cluster.ask_guest("I").split()[1] == boot_before, "the guest was restarted"
+    settle_verdict(cluster, writing)
