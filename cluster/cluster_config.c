@@ -21,7 +21,10 @@ static const JsonField cluster_config_fields[] = {
     {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(ClusterConfig, version), .required = TRUE},
     {.name = "name", .kind = JSON_FIELD_STRING, .offset = offsetof(ClusterConfig, name), .required = TRUE},
     {.name = "created_at", .kind = JSON_FIELD_STRING, .offset = offsetof(ClusterConfig, created_at)},
-    {.name = "corosync", .kind = JSON_FIELD_STRUCT, .offset = offsetof(ClusterConfig, corosync), .sub = &corosync_tuning_type},
+    {.name = "corosync",
+     .kind = JSON_FIELD_STRUCT,
+     .offset = offsetof(ClusterConfig, corosync),
+     .sub = &corosync_tuning_type},
     {.name = "etcd", .kind = JSON_FIELD_STRUCT, .offset = offsetof(ClusterConfig, etcd), .sub = &etcd_tuning_type},
     {0},
 };
@@ -44,7 +47,8 @@ static gboolean tuning_wrong(const char *what, const char *field, const char *te
 gboolean corosync_tuning_check(const CorosyncTuning *tuning, const char *what, GError **error)
 {
     if (tuning->token_ms != 0 && (tuning->token_ms < 500 || tuning->token_ms > 60000)) {
-        return tuning_wrong(what, "token_ms", "must be between 500 and 60000 (leave it out for the default of the cluster's size)",
+        return tuning_wrong(what, "token_ms",
+                            "must be between 500 and 60000 (leave it out for the default of the cluster's size)",
                             error);
     }
     return TRUE;
@@ -81,7 +85,8 @@ ClusterConfig *cluster_config_from_text(const char *text, GError **error)
     }
     if (config->version != 1) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED,
-                    "cluster/config.version: is %" G_GINT64_FORMAT ", this release knows 1: upgrade this node", config->version);
+                    "cluster/config.version: is %" G_GINT64_FORMAT ", this release knows 1: upgrade this node",
+                    config->version);
         return NULL;
     }
     return g_steal_pointer(&config);

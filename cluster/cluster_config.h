@@ -30,7 +30,8 @@ extern const JsonStruct corosync_tuning_type, etcd_tuning_type, cluster_config_t
 void cluster_config_free(ClusterConfig *config);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ClusterConfig, cluster_config_free)
 
-/* Tuning that daemons would refuse, or that would make them flap, is INVALID; `what` begins the text ("corosync", "etcd"). */
+/* Tuning that daemons would refuse, or that would make them flap, is INVALID; `what` begins the text ("corosync",
+ * "etcd"). */
 gboolean corosync_tuning_check(const CorosyncTuning *tuning, const char *what, GError **error);
 gboolean etcd_tuning_check(const EtcdTuning *tuning, const char *what, GError **error);
 

@@ -54,21 +54,24 @@ static gboolean nodes_have_ring1(const GPtrArray *nodes)
 
 static void append_link(GString *text, int link, int priority)
 {
-    g_string_append_printf(text, "    interface {\n        linknumber: %d\n        knet_link_priority: %d\n    }\n", link, priority);
+    g_string_append_printf(text, "    interface {\n        linknumber: %d\n        knet_link_priority: %d\n    }\n",
+                           link, priority);
 }
 
-static void append_totem(GString *text, const char *cluster, guint n_nodes, gboolean two_links, const CorosyncTuning *tuning)
+static void append_totem(GString *text, const char *cluster, guint n_nodes, gboolean two_links,
+                         const CorosyncTuning *tuning)
 {
     const TokenDefault *size = token_defaults;
     while (n_nodes > size->nodes_max) {
         size++;
     }
     gboolean tuned = tuning && tuning->token_ms > 0;
-    g_string_append_printf(text,
-                           "totem {\n    version: 2\n    cluster_name: %s\n    transport: knet\n    crypto_cipher: aes256\n"
-                           "    crypto_hash: sha256\n    token: %d\n    token_coefficient: %d\n"
-                           "    token_retransmits_before_loss_const: 10\n    link_mode: passive\n",
-                           cluster, tuned ? (int) tuning->token_ms : size->token_ms, tuned ? 0 : size->coefficient_ms);
+    g_string_append_printf(
+        text,
+        "totem {\n    version: 2\n    cluster_name: %s\n    transport: knet\n    crypto_cipher: aes256\n"
+        "    crypto_hash: sha256\n    token: %d\n    token_coefficient: %d\n"
+        "    token_retransmits_before_loss_const: 10\n    link_mode: passive\n",
+        cluster, tuned ? (int) tuning->token_ms : size->token_ms, tuned ? 0 : size->coefficient_ms);
     append_link(text, 0, 2);
     if (two_links) {
         append_link(text, 1, 1);
@@ -81,8 +84,8 @@ static void append_nodelist(GString *text, const GPtrArray *nodes, gboolean two_
     g_string_append(text, "nodelist {\n");
     for (guint i = 0; i < nodes->len; i++) {
         const Node *node = nodes->pdata[i];
-        g_string_append_printf(text, "    node {\n        name: %s\n        nodeid: %d\n        ring0_addr: %s\n", node->name,
-                               (int) node->id, node->ring0);
+        g_string_append_printf(text, "    node {\n        name: %s\n        nodeid: %d\n        ring0_addr: %s\n",
+                               node->name, (int) node->id, node->ring0);
         if (two_links) {
             g_string_append_printf(text, "        ring1_addr: %s\n", node->ring1);
         }
@@ -95,7 +98,8 @@ char *corosync_conf_text(const char *cluster, const GPtrArray *nodes, const Coro
 {
     g_autoptr(GPtrArray) sorted = nodes_sorted(nodes);
     gboolean two_links = nodes_have_ring1(sorted);
-    GString *text = g_string_new("# Written by Holdfast from the nodes of the cluster; changes here are overwritten.\n");
+    GString *text =
+        g_string_new("# Written by Holdfast from the nodes of the cluster; changes here are overwritten.\n");
     append_totem(text, cluster, sorted->len, two_links, tuning);
     append_nodelist(text, sorted, two_links);
     g_string_append(text, "quorum {\n    provider: corosync_votequorum\n");
@@ -152,8 +156,10 @@ gboolean corosync_conf_reconcile(const char *prefix, const ProcessRunner *runner
     g_autofree char *stamp = g_strconcat(prefix, RELOAD_STAMP_PATH, NULL);
     gboolean changed = FALSE;
     if (nodes->len == 0) {
-        /* An empty snapshot is a mistake of the caller or a store being restored; an empty node list would stop the cluster. */
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "nodes: none in the store, corosync.conf stays as it is");
+        /* An empty snapshot is a mistake of the caller or a store being restored; an empty node list would stop the
+         * cluster. */
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "nodes: none in the store, corosync.conf stays as it is");
         return FALSE;
     }
     if (!file_follow(voters_path, voters, &changed, error) || !conf_follow(prefix, conf, &changed, error)) {

@@ -14,9 +14,9 @@ char *corosync_conf_text(const char *cluster, const GPtrArray *nodes, const Coro
 /* Text of NODE_VOTERS_PATH: one https URL a line for each voter. Pure. Caller frees. */
 char *corosync_conf_voters_text(const GPtrArray *nodes, int etcd_client_port);
 
-/* Level-triggered: make `prefix`/etc/corosync/corosync.conf and the voters file say what `nodes` say and, when corosync.conf changed (also
- * by a call that was cut short), have the running corosync read it. `prefix` is "" but in tests. Blocking (runs corosync-cfgtool): call
- * it on a worker, on every node, after each change below node/. *ret_changed (may be NULL): something was written.
- * An error is worth a retry; nothing is half done. */
+/* Level-triggered: make `prefix`/etc/corosync/corosync.conf and the voters file say what `nodes` say and, when
+ * corosync.conf changed (also by a call that was cut short), have the running corosync read it. `prefix` is "" but in
+ * tests. Blocking (runs corosync-cfgtool): call it on a worker, on every node, after each change below node/.
+ * *ret_changed (may be NULL): something was written. An error is worth a retry; nothing is half done. */
 gboolean corosync_conf_reconcile(const char *prefix, const ProcessRunner *runner, const ClusterConfig *config,
                                  const GPtrArray *nodes, int etcd_client_port, gboolean *ret_changed, GError **error);

@@ -114,6 +114,7 @@ gboolean corosync_error_set(GError **error, cs_error_t code, const char *what)
             return FALSE;
         }
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "corosync: %s: error %d; check corosync's log", what, code);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "corosync: %s: error %d; check corosync's log", what,
+                code);
     return FALSE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One connection to a corosync service in a main context: connect, dispatch what arrives, drop when corosync goes away, and connect again with
- * back-off (200 ms, doubling to 5 s). The service is a table of three functions, so membership and peer share this. */
+ * One connection to a corosync service in a main context: connect, dispatch what arrives, drop when corosync goes away,
+ * and connect again with back-off (200 ms, doubling to 5 s). The service is a table of three functions, so membership
+ * and peer share this. */
 #pragma once
 
 #include <corosync/corotypes.h>
@@ -17,7 +18,8 @@ typedef struct {
 
 typedef struct CorosyncLink CorosyncLink;
 
-/* Connects at once, from within this call, when corosync is there. `service` must outlive the link. Caller's thread owns `context`. */
+/* Connects at once, from within this call, when corosync is there. `service` must outlive the link. Caller's thread
+ * owns `context`. */
 CorosyncLink *corosync_link_new(GMainContext *context, const CorosyncService *service, gpointer user_data);
 /* Disconnects. Not from within a service function. */
 void corosync_link_free(CorosyncLink *link);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Generator of etcd.yaml. A configuration file makes etcd ignore flags and environment, so everything is in it. Its defaults are not
- * always those of the flags: without enable-grpc-gateway in the file etcd 3.4 serves no JSON at all. */
+ * Generator of etcd.yaml. A configuration file makes etcd ignore flags and environment, so everything is in it. Its
+ * defaults are not always those of the flags: without enable-grpc-gateway in the file etcd 3.4 serves no JSON at all.
+ */
 #include "cluster/etcd_conf.h"
 
 #include "cluster/node_config.h"
@@ -53,7 +54,8 @@ char *etcd_conf_text(const EtcdConf *conf)
     const EtcdTuning *tuning = conf->tuning;
     int heartbeat_ms = tuning && tuning->heartbeat_ms ? (int) tuning->heartbeat_ms : HEARTBEAT_DEFAULT_MS;
     int election_ms = tuning && tuning->election_ms ? (int) tuning->election_ms : ELECTION_DEFAULT_MS;
-    GString *text = g_string_new("# Written by Holdfast when this node became a member; etcd reads the initial-* keys only once.\n");
+    GString *text = g_string_new(
+        "# Written by Holdfast when this node became a member; etcd reads the initial-* keys only once.\n");
     g_string_append_printf(text, "name: \"%s\"\ndata-dir: \"%s" ETCD_DATA_PATH "\"\n", conf->name, conf->prefix);
     g_string_append_printf(text,
                            "listen-client-urls: \"unix://etcd.sock:0,https://%s:%d\"\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Corosync's membership and quorum through libquorum, model v0: one notification carries quorate flag, ring sequence and members, so the three
- * always belong together. That matters: the fence-peer rule asks for "a quorate membership without the peer", and quorum of one
- * membership with the members of another would be a lie. */
+ * Corosync's membership and quorum through libquorum, model v0: one notification carries quorate flag, ring sequence
+ * and members, so the three always belong together. That matters: the fence-peer rule asks for "a quorate membership
+ * without the peer", and quorum of one membership with the members of another would be a lie. */
 #include "cluster/membership.h"
 
 #include "cluster/corosync_link.h"
@@ -19,7 +19,8 @@ struct Membership {
     gpointer user_data;
 };
 
-void membership_view_set(MembershipView *view, gboolean quorate, guint64 ring_sequence, const guint32 *nodes, guint n_nodes)
+void membership_view_set(MembershipView *view, gboolean quorate, guint64 ring_sequence, const guint32 *nodes,
+                         guint n_nodes)
 {
     *view = (MembershipView){.connected = TRUE, .quorate = quorate, .ring_sequence = ring_sequence};
     view->n_nodes = MIN(n_nodes, G_N_ELEMENTS(view->nodes));
@@ -60,7 +61,8 @@ static cs_error_t quorum_open(quorum_handle_t *ret_handle, quorum_notification_f
     return code;
 }
 
-static void on_quorum(quorum_handle_t handle, uint32_t quorate, uint64_t ring_sequence, uint32_t n_nodes, uint32_t *nodes)
+static void on_quorum(quorum_handle_t handle, uint32_t quorate, uint64_t ring_sequence, uint32_t n_nodes,
+                      uint32_t *nodes)
 {
     const void *owner = NULL;
     if (quorum_context_get(handle, &owner) != CS_OK) {
@@ -123,8 +125,9 @@ const MembershipView *membership_view(const Membership *membership)
     return &membership->view;
 }
 
-/* The one-shot query. libqb waits without limit for a corosync that accepts but does not answer (stopped, swapped out), so the asking is done in
- * a thread that is abandoned at the deadline; the program that asked is about to end anyway. */
+/* The one-shot query. libqb waits without limit for a corosync that accepts but does not answer (stopped, swapped out),
+ * so the asking is done in a thread that is abandoned at the deadline; the program that asked is about to end anyway.
+ */
 typedef struct {
     GMutex lock;
     GCond done_cond;
@@ -197,8 +200,8 @@ gboolean membership_query(int timeout_ms, MembershipView *ret, GError **error)
     g_mutex_unlock(&query->lock);
     query_unref(query);
     if (!done) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "corosync did not answer within %d ms; is it running?",
-                    timeout_ms);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "corosync did not answer within %d ms; is it running?", timeout_ms);
         return FALSE;
     }
     return code == CS_OK || corosync_error_set(error, code, "ask for membership and quorum");

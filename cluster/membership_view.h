@@ -5,4 +5,5 @@
 #include "cluster/membership.h"
 
 /* A connected view; members beyond the table's 64 are left out (a cell has at most 32 nodes). */
-void membership_view_set(MembershipView *view, gboolean quorate, guint64 ring_sequence, const guint32 *nodes, guint n_nodes);
+void membership_view_set(MembershipView *view, gboolean quorate, guint64 ring_sequence, const guint32 *nodes,
+                         guint n_nodes);

@@ -14,7 +14,8 @@
 #define CRM_EX_QUORUM 106
 #define CRM_EX_TIMEOUT 124
 
-/* Run one program; another exit status than 0 becomes an error: UNAVAILABLE when the cluster is not there, FAILED otherwise. */
+/* Run one program; another exit status than 0 becomes an error: UNAVAILABLE when the cluster is not there, FAILED
+ * otherwise. */
 static gboolean tool_run(const ProcessRunner *runner, const char *const *argv, int timeout_ms, ProcessResult *result,
                          GError **error)
 {
@@ -69,8 +70,9 @@ gboolean pacemaker_standby(const ProcessRunner *runner, const char *node, gboole
     if (!ident_check_name(node, "node", error)) {
         return FALSE;
     }
-    const char *argv[] = {"/usr/sbin/crm_attribute", "--node", node, "--name", "standby", "--lifetime", "forever", "--update",
-                          on ? "on" : "off", NULL};
+    const char *argv[] = {
+        "/usr/sbin/crm_attribute", "--node", node, "--name", "standby", "--lifetime", "forever", "--update",
+        on ? "on" : "off",         NULL};
     g_auto(ProcessResult) result = {0};
     return tool_run(runner, argv, CHANGE_TIMEOUT_MS, &result, error);
 }

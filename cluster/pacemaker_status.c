@@ -60,7 +60,8 @@ static void parse_node(const xmlNode *element, PacemakerStatus *status)
     g_ptr_array_add(status->nodes, node);
 }
 
-/* crm_mon lists an instance once for each node it runs on ("active on two nodes" is two elements of one id): fold them into one. */
+/* crm_mon lists an instance once for each node it runs on ("active on two nodes" is two elements of one id): fold them
+ * into one. */
 static PacemakerResource *resource_of(PacemakerStatus *status, char *id)
 {
     PacemakerResource *known = (PacemakerResource *) pacemaker_status_resource(status, id);
@@ -204,8 +205,9 @@ PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error)
     return status;
 }
 
-/* The last non-recurring action Pacemaker has on record for a guest there ("web1_last_0") shows it not running: a stop that succeeded or a probe
- * that found nothing. Anything else, also no record at all, may be a guest left running by a shutdown in maintenance mode. */
+/* The last non-recurring action Pacemaker has on record for a guest there ("web1_last_0") shows it not running: a stop
+ * that succeeded or a probe that found nothing. Anything else, also no record at all, may be a guest left running by a
+ * shutdown in maintenance mode. */
 static gboolean history_is_inactive(const xmlNode *lrm_resource)
 {
     for (const xmlNode *op = xml_child(lrm_resource, "lrm_rsc_op"); op; op = xml_next(op, "lrm_rsc_op")) {
@@ -246,8 +248,8 @@ gboolean pacemaker_node_clean_down_parse(const char *node_state_xml, gboolean *r
     }
     const xmlNode *state = xmlDocGetRootElement(document);
     if (!xml_named(state, "node_state")) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "node_state: found <%s> instead; is this Pacemaker 2.1?",
-                    state->name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "node_state: found <%s> instead; is this Pacemaker 2.1?", state->name);
         return FALSE;
     }
     *ret = xml_is(state, "in_ccm", "false") && xml_is(state, "crmd", "offline") && xml_is(state, "join", "down") &&

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Peer calls over a CPG group.
  *
- * Threads: libcpg is touched by the main context's thread only. A worker that calls puts its message into the outbox and waits on a condition; a
- * source in the main context sends. Everything shared (outbox, pending calls, members) is under one mutex. What keeps a call from
- * waiting in vain: CPG delivers messages and departures in one total order, so when a node's departure is seen here, an answer from
- * its former life can no longer arrive, and all its calls can be failed at once. */
+ * Threads: libcpg is touched by the main context's thread only. A worker that calls puts its message into the outbox
+ * and waits on a condition; a source in the main context sends. Everything shared (outbox, pending calls, members) is
+ * under one mutex. What keeps a call from waiting in vain: CPG delivers messages and departures in one total order, so
+ * when a node's departure is seen here, an answer from its former life can no longer arrive, and all its calls can be
+ * failed at once. */
 #include "cluster/peer.h"
 
 #include "cluster/corosync_link.h"
@@ -19,7 +20,8 @@
 #define OUTBOX_MAX_CALLS 1024u /* waiting for corosync's flow control; more are refused */
 #define FLOW_RETRY_MS 10u
 
-/* One call that waits for its answer. Owned by the waiting thread; listed in Peer.pending until it is done or given up. */
+/* One call that waits for its answer. Owned by the waiting thread; listed in Peer.pending until it is done or given up.
+ */
 typedef struct {
     guint32 node;
     gboolean done;
@@ -67,7 +69,8 @@ static void peer_unref(Peer *peer)
     g_free(peer);
 }
 
-/* --- under lock ---------------------------------------------------------------------------------------------------------- */
+/* --- under lock
+ * ---------------------------------------------------------------------------------------------------------- */
 
 static void pending_finish(Peer *peer, Pending *pending, json_t *result, GError *error)
 {
@@ -117,7 +120,8 @@ static void send_schedule(Peer *peer, guint delay_ms)
     g_source_attach(peer->send_source, peer->context);
 }
 
-/* --- sending --------------------------------------------------------------------------------------------------------------- */
+/* --- sending
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Under lock, main context's thread. FALSE: corosync's queues are full, try later. */
 static gboolean outbox_send(Peer *peer)
@@ -148,7 +152,8 @@ static gboolean on_send(gpointer user_data)
     return G_SOURCE_REMOVE;
 }
 
-/* --- what corosync says, in the main context's thread --------------------------------------------------------------------------- */
+/* --- what corosync says, in the main context's thread
+ * --------------------------------------------------------------------------- */
 
 static Peer *peer_of(cpg_handle_t handle)
 {
@@ -177,13 +182,13 @@ static void deliver_call(Peer *peer, const PeerMessage *message)
     peer->events.on_call(call, message->verb, message->args, peer->user_data);
 }
 
-static void on_deliver(cpg_handle_t handle, const struct cpg_name *group G_GNUC_UNUSED, uint32_t node, uint32_t pid G_GNUC_UNUSED,
-                       void *data, size_t length)
+static void on_deliver(cpg_handle_t handle, const struct cpg_name *group G_GNUC_UNUSED, uint32_t node,
+                       uint32_t pid G_GNUC_UNUSED, void *data, size_t length)
 {
     Peer *peer = peer_of(handle);
     g_auto(PeerMessage) message = {0};
-    /* A message that does not decode is from a newer daemon or a fault of ours; its caller will time out. The sender corosync names is
-     * authenticated, the one in the message must agree with it. */
+    /* A message that does not decode is from a newer daemon or a fault of ours; its caller will time out. The sender
+     * corosync names is authenticated, the one in the message must agree with it. */
     if (!peer || !peer_message_decode(data, length, &message, NULL) || message.to != peer->own_node_id ||
         message.from != node) {
         return;
@@ -205,9 +210,9 @@ static void members_replace(Peer *peer, const struct cpg_address *members, gsize
     }
 }
 
-static void on_confchg(cpg_handle_t handle, const struct cpg_name *group G_GNUC_UNUSED, const struct cpg_address *members,
-                       size_t n_members, const struct cpg_address *left, size_t n_left,
-                       const struct cpg_address *joined G_GNUC_UNUSED, size_t n_joined G_GNUC_UNUSED)
+static void on_confchg(cpg_handle_t handle, const struct cpg_name *group G_GNUC_UNUSED,
+                       const struct cpg_address *members, size_t n_members, const struct cpg_address *left,
+                       size_t n_left, const struct cpg_address *joined G_GNUC_UNUSED, size_t n_joined G_GNUC_UNUSED)
 {
     Peer *peer = peer_of(handle);
     if (!peer) {
@@ -226,7 +231,8 @@ static void on_confchg(cpg_handle_t handle, const struct cpg_name *group G_GNUC_
     }
 }
 
-/* --- connection ------------------------------------------------------------------------------------------------------------------ */
+/* --- connection
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static cs_error_t group_open(Peer *peer, int *ret_fd)
 {
@@ -325,7 +331,8 @@ void peer_free(Peer *peer)
     peer_unref(peer);
 }
 
-/* --- calls and answers, any thread ------------------------------------------------------------------------------------------------- */
+/* --- calls and answers, any thread
+ * ------------------------------------------------------------------------------------------------- */
 
 void peer_reply(PeerCall *call, json_t *result, const GError *error)
 {
@@ -357,19 +364,19 @@ void peer_reply(PeerCall *call, json_t *result, const GError *error)
 static gboolean call_admit(Peer *peer, guint32 node, const char *verb, GError **error)
 {
     if (!peer->connected || peer->closed) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "%s on node %u: this node has no connection to corosync",
-                    verb, node);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "%s on node %u: this node has no connection to corosync", verb, node);
         return FALSE;
     }
     if (!members_has(peer, node)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "%s on node %u: its holdfastd is not in the cluster now",
-                    verb, node);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "%s on node %u: its holdfastd is not in the cluster now", verb, node);
         return FALSE;
     }
     if (g_queue_get_length(&peer->outbox) >= OUTBOX_MAX_CALLS) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
-                    "%s on node %u: %u messages already wait for corosync; the cluster network is congested", verb, node,
-                    OUTBOX_MAX_CALLS);
+                    "%s on node %u: %u messages already wait for corosync; the cluster network is congested", verb,
+                    node, OUTBOX_MAX_CALLS);
         return FALSE;
     }
     return TRUE;
@@ -383,7 +390,8 @@ static void call_wait(Peer *peer, gint64 seq, Pending *pending, const char *verb
             g_hash_table_remove(peer->pending, &seq);
             pending_finish(peer, pending, NULL,
                            g_error_new(HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
-                                       "%s on node %u: no answer in time; it may still be carried out", verb, pending->node));
+                                       "%s on node %u: no answer in time; it may still be carried out", verb,
+                                       pending->node));
         }
     }
 }

@@ -78,13 +78,28 @@ typedef struct {
 static const char *const envelope_types[] = {"call", "reply", NULL};
 static const JsonField envelope_fields[] = {
     {.name = "v", .kind = JSON_FIELD_INT, .offset = G_STRUCT_OFFSET(Envelope, version), .required = TRUE},
-    {.name = "t", .kind = JSON_FIELD_ENUM, .offset = G_STRUCT_OFFSET(Envelope, type), .required = TRUE,
+    {.name = "t",
+     .kind = JSON_FIELD_ENUM,
+     .offset = G_STRUCT_OFFSET(Envelope, type),
+     .required = TRUE,
      .names = envelope_types},
-    {.name = "from", .kind = JSON_FIELD_INT, .offset = G_STRUCT_OFFSET(Envelope, from), .required = TRUE, .min = 1,
+    {.name = "from",
+     .kind = JSON_FIELD_INT,
+     .offset = G_STRUCT_OFFSET(Envelope, from),
+     .required = TRUE,
+     .min = 1,
      .max = G_MAXUINT32},
-    {.name = "to", .kind = JSON_FIELD_INT, .offset = G_STRUCT_OFFSET(Envelope, to), .required = TRUE, .min = 1,
+    {.name = "to",
+     .kind = JSON_FIELD_INT,
+     .offset = G_STRUCT_OFFSET(Envelope, to),
+     .required = TRUE,
+     .min = 1,
      .max = G_MAXUINT32},
-    {.name = "seq", .kind = JSON_FIELD_INT, .offset = G_STRUCT_OFFSET(Envelope, seq), .required = TRUE, .min = 1,
+    {.name = "seq",
+     .kind = JSON_FIELD_INT,
+     .offset = G_STRUCT_OFFSET(Envelope, seq),
+     .required = TRUE,
+     .min = 1,
      .max = G_MAXINT64},
     {0},
 };
@@ -161,7 +176,8 @@ gboolean peer_message_decode(const char *data, gsize length, PeerMessage *out, G
     }
     if (envelope.version != 1) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED,
-                    "peer message: version %" G_GINT64_FORMAT " is not known here; upgrade this node", envelope.version);
+                    "peer message: version %" G_GINT64_FORMAT " is not known here; upgrade this node",
+                    envelope.version);
         return FALSE;
     }
     out->is_call = is_call;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The projection as a pure function: put every piece that should be there, then remove those of ours that nothing asked for. */
+ * The projection as a pure function: put every piece that should be there, then remove those of ours that nothing asked
+ * for. */
 #include "cluster/projection.h"
 
 #include "cluster/projection_parts.h"
@@ -14,7 +15,8 @@ gboolean projection_check_guest_name(const char *name, GError **error)
         return TRUE;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                "name: '%s' is reserved: names must not begin with 'fence-' or 'hf-' nor be 'cib-bootstrap-options'", name);
+                "name: '%s' is reserved: names must not begin with 'fence-' or 'hf-' nor be 'cib-bootstrap-options'",
+                name);
     return FALSE;
 }
 
@@ -92,10 +94,12 @@ void projection_location(Projection *projection, const char *resource, const cha
     projection_put(projection, projection_section(projection, "constraints"), location);
 }
 
-/* Ours: guests by their agent, fence devices by the id of their parameters (an operator may have a fence-something of his own). */
+/* Ours: guests by their agent, fence devices by the id of their parameters (an operator may have a fence-something of
+ * his own). */
 static gboolean primitive_is_ours(const xmlNode *primitive)
 {
-    if (xml_is(primitive, "class", "ocf") && xml_is(primitive, "provider", "holdfast") && xml_is(primitive, "type", "guest")) {
+    if (xml_is(primitive, "class", "ocf") && xml_is(primitive, "provider", "holdfast") &&
+        xml_is(primitive, "type", "guest")) {
         return TRUE;
     }
     g_autofree char *id = xml_get(xml_child(primitive, "instance_attributes"), "id");
@@ -118,7 +122,8 @@ static gboolean mentions(const xmlNode *element, const char *resource)
     return FALSE;
 }
 
-/* A constraint or tag that names a resource which is gone makes the whole CIB invalid, so whoever made it (crm_resource --move), it goes too. */
+/* A constraint or tag that names a resource which is gone makes the whole CIB invalid, so whoever made it (crm_resource
+ * --move), it goes too. */
 static void remove_mentions(Projection *projection, const char *resource)
 {
     xmlNode *constraints = projection_section(projection, "constraints");
@@ -173,7 +178,8 @@ char *projection_desired_cib(const ProjectionInput *input, const char *live_cib,
     xmlNode *root = xmlDocGetRootElement(document);
     xmlNode *configuration = xml_named(root, "cib") ? xml_child(root, "configuration") : NULL;
     if (!configuration) {
-        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "CIB: no <cib> with a <configuration> in it");
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                            "CIB: no <cib> with a <configuration> in it");
         return NULL;
     }
     g_autoptr(GHashTable) wanted = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);

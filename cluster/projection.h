@@ -22,13 +22,14 @@ typedef struct {
     GPtrArray *node_statuses; /* of NodeStatus, for the nodes' memory; may be NULL, then the CIB's figures stay */
 } ProjectionInput;
 
-/* Whether a guest of this name can be in the CIB: "fence-..." and "hf-..." are ours, "cib-bootstrap-options" is Pacemaker's. For the check of a new
- * guest's name; INVALID begins with "name". */
+/* Whether a guest of this name can be in the CIB: "fence-..." and "hf-..." are ours, "cib-bootstrap-options" is
+ * Pacemaker's. For the check of a new guest's name; INVALID begins with "name". */
 gboolean projection_check_guest_name(const char *name, GError **error);
 
-/* The CIB text as it should be. Only <configuration> differs. Ids we own begin with "hf-", are guests' names of class ocf:holdfast, or are "fence-<node>".
- * A guest that is there already stays when it is not ready (its node may just have died) and is left as it is without a record. A guest whose id
- * collides with a foreign element is left out. Caller frees. INVALID when live_cib does not parse. Pure. */
+/* The CIB text as it should be. Only <configuration> differs. Ids we own begin with "hf-", are guests' names of class
+ * ocf:holdfast, or are "fence-<node>". A guest that is there already stays when it is not ready (its node may just have
+ * died) and is left as it is without a record. A guest whose id collides with a foreign element is left out. Caller
+ * frees. INVALID when live_cib does not parse. Pure. */
 char *projection_desired_cib(const ProjectionInput *input, const char *live_cib, GError **error);
 /* Query, compute, and patch when different. *ret_changed. CONFLICT: somebody else wrote meanwhile, call again. */
 gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed, GError **error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Carrying the projection out: query, compute, and write the difference as a patch that names the version it was made from. Pacemaker 2.1.5
- * has no transactions and does not check quorum on writes (HA.md, finding 1): a patch that fits only one version of the CIB and our own look at
- * have-quorum stand in for both. */
+ * Carrying the projection out: query, compute, and write the difference as a patch that names the version it was made
+ * from. Pacemaker 2.1.5 has no transactions and does not check quorum on writes (HA.md, finding 1): a patch that fits
+ * only one version of the CIB and our own look at have-quorum stand in for both. */
 #include "cluster/projection_parts.h"
 #include "common/error.h"
 
@@ -25,7 +25,7 @@ static gboolean tool_failed(GError **error, const ProcessResult *result, const c
     int status = result->exit_status;
     const char *said = result->stderr_text ? result->stderr_text : "";
     g_autofree char *text = g_strstrip(g_strdup(said));
-    int code = status == CRM_EX_OLD                                       ? HOLDFAST_ERROR_CONFLICT
+    int code = status == CRM_EX_OLD                                      ? HOLDFAST_ERROR_CONFLICT
                : status == CRM_EX_DISCONNECT || status == CRM_EX_TIMEOUT ? HOLDFAST_ERROR_UNAVAILABLE
                                                                          : HOLDFAST_ERROR_FAILED;
     g_set_error(error, HOLDFAST_ERROR, code, "CIB: %s failed with status %d: %s", what, status, text);
@@ -74,8 +74,8 @@ static char *write_temporary(const char *folder, const char *text, GError **erro
 }
 
 /* The patch from one CIB text to another; *ret stays NULL when they are equal. */
-static gboolean make_patch(const ProcessRunner *runner, const char *folder, const char *before, const char *after, char **ret,
-                           GError **error)
+static gboolean make_patch(const ProcessRunner *runner, const char *folder, const char *before, const char *after,
+                           char **ret, GError **error)
 {
     g_autofree char *before_path = write_temporary(folder, before, error);
     g_autofree char *after_path = before_path ? write_temporary(folder, after, error) : NULL;
@@ -178,7 +178,8 @@ gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, co
     }
 }
 
-gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed, GError **error)
+gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed,
+                          GError **error)
 {
     return projection_apply_in(runner, RUN_FOLDER, input, ret_changed, error);
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The fence devices of the projection: one per node, allowed everywhere but on its own target. A node whose device was not proven by a real shot gets
- * fence_holdfast_manual: its guests are recovered when a person has said that the node is off, never by believing an untested BMC. */
+ * The fence devices of the projection: one per node, allowed everywhere but on its own target. A node whose device was
+ * not proven by a real shot gets fence_holdfast_manual: its guests are recovered when a person has said that the node
+ * is off, never by believing an untested BMC. */
 #include "cluster/projection_parts.h"
 
 #include <string.h>
 
 #define OFF_TIMEOUT_S 15
-/* How long one manual `off` waits for the operator. Short: an action under way holds up every other recovery in the cluster. */
+/* How long one manual `off` waits for the operator. Short: an action under way holds up every other recovery in the
+ * cluster. */
 #define MANUAL_WAIT_S 8
 
 static const FenceDevice *device_of(const ProjectionInput *input, const char *node)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The guests of the projection: one primitive and one location constraint per replica node each. The scores say where it may be: no score at all
- * means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it is being moved to (above the stickiness of
- * 100, which is above the initial preference). */
+ * The guests of the projection: one primitive and one location constraint per replica node each. The scores say where
+ * it may be: no score at all means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it
+ * is being moved to (above the stickiness of 100, which is above the initial preference). */
 #include "cluster/projection_parts.h"
 
 #include <string.h>
@@ -24,13 +24,17 @@ static xmlNode *guest_element(const Guest *guest)
     xml_set(primitive, "class", "ocf");
     xml_set(primitive, "provider", "holdfast");
     xml_set(primitive, "type", "guest");
-    /* The order of the sets is the schema's. The agent's parameter is the name only: a changed spec must never restart a guest. */
+    /* The order of the sets is the schema's. The agent's parameter is the name only: a changed spec must never restart
+     * a guest. */
     xmlNode *parameters = projection_set(primitive, "instance_attributes", parameters_id);
     projection_pair(parameters, "guest", guest->name);
     xmlNode *utilization = projection_set(primitive, "utilization", memory_id);
     projection_pair(utilization, "memory", memory);
     xmlNode *meta = projection_set(primitive, "meta_attributes", meta_id);
     projection_pair(meta, "allow-migrate", "true");
+    /* Never "quorum": tried in the scheduler, a guest then starts elsewhere without waiting for its dead node's
+     * fencing. */
+    projection_pair(meta, "requires", "fencing");
     projection_pair(meta, "target-role", run ? "Started" : "Stopped");
     projection_pair(meta, "priority", priority);
     xmlNode *operations = xml_add(primitive, "operations");
@@ -79,8 +83,9 @@ static const xmlNode *find_id(const xmlNode *parent, const char *id)
 
 static gboolean is_guest_primitive(const xmlNode *element)
 {
-    return xml_named(element, "primitive") && xml_named(element->parent, "resources") && xml_is(element, "class", "ocf") &&
-           xml_is(element, "provider", "holdfast") && xml_is(element, "type", "guest");
+    return xml_named(element, "primitive") && xml_named(element->parent, "resources") &&
+           xml_is(element, "class", "ocf") && xml_is(element, "provider", "holdfast") &&
+           xml_is(element, "type", "guest");
 }
 
 /* No record, no opinion: what the CIB says of this guest stays as it is. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cluster options, defaults and node memory of the projection: HA.md section 3. Pacemaker's own options and what an operator sets stand in
- * "cib-bootstrap-options", which has precedence over every other set, and stay untouched. */
+ * Cluster options, defaults and node memory of the projection: HA.md section 3. Pacemaker's own options and what an
+ * operator sets stand in "cib-bootstrap-options", which has precedence over every other set, and stay untouched. */
 #include "cluster/projection_parts.h"
 
 #define IPC_LIMIT_MIN 500u /* Pacemaker's default */
@@ -14,27 +14,20 @@ int projection_fencing_delay_s(const ProjectionInput *input)
 static const struct {
     const char *name, *value;
 } fixed_options[] = {
-    {"stonith-enabled", "true"},
-    {"stonith-action", "off"},
-    {"stonith-max-attempts", "10"},
-    {"startup-fencing", "true"},
-    {"concurrent-fencing", "true"},
-    {"symmetric-cluster", "false"},
-    {"start-failure-is-fatal", "false"},
-    {"load-threshold", "400%"}, /* busy guests are load too: at 80 % a loaded node would recover one guest at a time */
-    {"node-action-limit", "32"},
-    {"migration-limit", "2"},
-    {"cluster-recheck-interval", "5min"},
-    {"pe-error-series-max", "500"},
-    {"pe-warn-series-max", "500"},
-    {"pe-input-series-max", "500"},
+    {"stonith-enabled", "true"},         {"stonith-action", "off"},      {"stonith-max-attempts", "10"},
+    {"startup-fencing", "true"},         {"concurrent-fencing", "true"}, {"symmetric-cluster", "false"},
+    {"start-failure-is-fatal", "false"}, {"load-threshold", "400%"}, /* busy guests are load too: at 80 % a loaded node
+                                                                        would recover one guest at a time */
+    {"node-action-limit", "32"},         {"migration-limit", "2"},       {"cluster-recheck-interval", "5min"},
+    {"pe-error-series-max", "500"},      {"pe-warn-series-max", "500"},  {"pe-input-series-max", "500"},
 };
 
 /* Pacemaker writes have-watchdog itself when sbd runs. */
 static gboolean has_watchdog(const Projection *projection)
 {
     const xmlNode *config = xml_child(projection->configuration, "crm_config");
-    for (const xmlNode *set = xml_child(config, "cluster_property_set"); set; set = xml_next(set, "cluster_property_set")) {
+    for (const xmlNode *set = xml_child(config, "cluster_property_set"); set;
+         set = xml_next(set, "cluster_property_set")) {
         for (const xmlNode *pair = xml_child(set, "nvpair"); pair; pair = xml_next(pair, "nvpair")) {
             if (xml_is(pair, "name", "have-watchdog")) {
                 return xml_is(pair, "value", "true");
@@ -48,7 +41,8 @@ static void put_options(Projection *projection)
 {
     const ProjectionInput *input = projection->input;
     int delay_s = projection_fencing_delay_s(input);
-    /* An agent or controller that falls behind this many messages is evicted, and an evicted controller gets its node fenced. */
+    /* An agent or controller that falls behind this many messages is evicted, and an evicted controller gets its node
+     * fenced. */
     guint ipc_limit = MAX(IPC_LIMIT_MIN, input->nodes->len * input->guests->len);
     gboolean suicide = has_watchdog(projection) && input->nodes->len > 2;
     g_autofree char *ipc_text = g_strdup_printf("%u", ipc_limit);
@@ -108,7 +102,8 @@ static xmlNode *cib_node(const Projection *projection, const char *name)
     return NULL;
 }
 
-/* Pacemaker makes the <node>; we only tell it the memory guests may use. A node without status keeps its last figure. */
+/* Pacemaker makes the <node>; we only tell it the memory guests may use. A node without status keeps its last figure.
+ */
 void projection_nodes(Projection *projection)
 {
     for (guint i = 0; i < projection->input->nodes->len; i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * etcd members that do not vote yet. A joiner is added as learner and promoted once it has caught up, so a join that is cut short anywhere
- * never costs the cluster its majority (a plain second member would, from the moment it is added until it runs). etcd 3.4 allows one
- * learner at a time. */
+ * etcd members that do not vote yet. A joiner is added as learner and promoted once it has caught up, so a join that is
+ * cut short anywhere never costs the cluster its majority (a plain second member would, from the moment it is added
+ * until it runs). etcd 3.4 allows one learner at a time. */
 #pragma once
 
 #include "cluster/store.h"

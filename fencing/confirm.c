@@ -7,7 +7,11 @@
 #include "common/ident.h"
 
 static const JsonField confirmation_fields[] = {
-    {.name = "version", .kind = JSON_FIELD_INT, .offset = G_STRUCT_OFFSET(Confirmation, version), .required = TRUE, .min = 1,
+    {.name = "version",
+     .kind = JSON_FIELD_INT,
+     .offset = G_STRUCT_OFFSET(Confirmation, version),
+     .required = TRUE,
+     .min = 1,
      .max = G_MAXINT32},
     {.name = "node", .kind = JSON_FIELD_STRING, .offset = G_STRUCT_OFFSET(Confirmation, node), .required = TRUE},
     {.name = "user", .kind = JSON_FIELD_STRING, .offset = G_STRUCT_OFFSET(Confirmation, user), .required = TRUE},
@@ -70,8 +74,9 @@ gboolean confirm_judge(const Confirmation *confirmation, const char *node, const
         why = "is for an earlier life of that node: it has booted since";
     }
     if (why) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "node %s: the confirmation of %s by %s %s; confirm again",
-                    node, confirmation->at, confirmation->user, why);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "node %s: the confirmation of %s by %s %s; confirm again", node, confirmation->at,
+                    confirmation->user, why);
     }
     return why == NULL;
 }

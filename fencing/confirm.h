@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An operator's word that a node without proven fencing is off: key confirm/<node>, written by the verb fence.confirm, used up by one `off` of
- * fence_holdfast_manual. Since it takes the place of a power switch it is narrow: it names the life (kernel boot id as registered at boot/<node>) it
- * is for, serves once, and vanishes unused after CONFIRM_TTL_S. */
+ * An operator's word that a node without proven fencing is off: key confirm/<node>, written by the verb fence.confirm,
+ * used up by one `off` of fence_holdfast_manual. Since it takes the place of a power switch it is narrow: it names the
+ * life (kernel boot id as registered at boot/<node>) it is for, serves once, and vanishes unused after CONFIRM_TTL_S.
+ */
 #pragma once
 
 #include "cluster/store.h"
@@ -21,7 +22,8 @@ typedef struct {
 
 extern const JsonStruct confirmation_type;
 
-/* Record that `user` has confirmed `node` to be off. Replaces an earlier one. Call pacemaker_fence() afterwards: it makes Pacemaker ask at once. */
+/* Record that `user` has confirmed `node` to be off. Replaces an earlier one. Call pacemaker_fence() afterwards: it
+ * makes Pacemaker ask at once. */
 gboolean confirm_write(Store *store, const char *node, const char *user, GError **error);
 /* Is there one that an `off` could use now? REFUSED or NOT_FOUND say why not, for people. */
 gboolean confirm_check(Store *store, const char *node, GError **error);

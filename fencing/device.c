@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Fence devices through their stock agents: parameters on standard input as "name=value" lines, answer by exit status. */
+ * Fence devices through their stock agents: parameters on standard input as "name=value" lines, answer by exit status.
+ */
 #include "fencing/device.h"
 
 #include "common/error.h"
@@ -86,7 +87,8 @@ static gboolean check_parameters(const FenceDevice *device, GError **error)
         }
         g_autofree char *name = g_strndup(parameter, strcspn(parameter, "="));
         if (parameter_reserved(parameter)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "parameters.%s: is set by Holdfast; leave it out", name);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                        "parameters.%s: is set by Holdfast; leave it out", name);
             return FALSE;
         }
         if (parameter_repeated(device->parameters, i)) {
@@ -140,7 +142,8 @@ static char *without_secrets(const FenceDevice *device, const char *text)
     for (char **each = device->parameters; each && *each; each++) {
         const char *value = strchr(*each, '=') ? strchr(*each, '=') + 1 : "";
         g_autofree char *name = g_ascii_strdown(*each, (gssize) strcspn(*each, "="));
-        gboolean secret = strstr(name, "pass") || strstr(name, "secret") || strstr(name, "key") || strstr(name, "token");
+        gboolean secret =
+            strstr(name, "pass") || strstr(name, "secret") || strstr(name, "key") || strstr(name, "token");
         if (secret && *value) {
             g_autoptr(GString) replaced = g_string_new(clean);
             g_string_replace(replaced, value, "***", 0);
@@ -168,10 +171,11 @@ static gboolean agent_failed(const FenceDevice *device, const char *action, cons
 {
     const char *said = result->stderr_text && *result->stderr_text ? result->stderr_text : result->stdout_text;
     g_autofree char *clean = g_strstrip(without_secrets(device, said));
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                "fence device of node %s: %s %s failed with status %d: %s; check address, user and password, and that the "
-                "device is reachable from this node",
-                device->node ? device->node : "?", device->agent, action, result->exit_status, clean);
+    g_set_error(
+        error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+        "fence device of node %s: %s %s failed with status %d: %s; check address, user and password, and that the "
+        "device is reachable from this node",
+        device->node ? device->node : "?", device->agent, action, result->exit_status, clean);
     return FALSE;
 }
 
@@ -217,7 +221,8 @@ static void parameter_drop_last(FenceDevice *device)
     g_clear_pointer(&device->parameters[count - 1], g_free);
 }
 
-/* Left to itself ipmitool asks the BMC for its cipher suites, and a BMC that ignores the question costs 44 s a shot (HA.md, finding 9). */
+/* Left to itself ipmitool asks the BMC for its cipher suites, and a BMC that ignores the question costs 44 s a shot
+ * (HA.md, finding 9). */
 gboolean fence_device_pin(const ProcessRunner *runner, FenceDevice *device, GError **error)
 {
     static const char *const ciphers[] = {"cipher=17", "cipher=3"};

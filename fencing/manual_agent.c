@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The manual fence agent: the device of every node whose real device was not proven by a shot. Its `off` is a person. It succeeds when an operator has
- * confirmed that the node is off, and in no other case: whatever is unknown or unreachable means "still on". */
+ * The manual fence agent: the device of every node whose real device was not proven by a shot. Its `off` is a person.
+ * It succeeds when an operator has confirmed that the node is off, and in no other case: whatever is unknown or
+ * unreachable means "still on". */
 #include "fencing/manual_agent.h"
 
 #include "common/error.h"
@@ -24,7 +25,8 @@ static void replace(char **text, const char *value)
     *text = g_strdup(value);
 }
 
-static gboolean option_set(ManualOptions *options, const char *name, const char *value, gboolean *ret_known, GError **error)
+static gboolean option_set(ManualOptions *options, const char *name, const char *value, gboolean *ret_known,
+                           GError **error)
 {
     *ret_known = TRUE;
     if (strcmp(name, "action") == 0 || strcmp(name, "option") == 0) {
@@ -35,8 +37,8 @@ static gboolean option_set(ManualOptions *options, const char *name, const char 
     } else if (strcmp(name, "wait") == 0) {
         guint64 number = 0;
         if (!g_ascii_string_to_unsigned(value, 10, 0, WAIT_MAX_S, &number, NULL)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "wait: must be seconds, 0 to %d, not '%s'", WAIT_MAX_S,
-                        value);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "wait: must be seconds, 0 to %d, not '%s'",
+                        WAIT_MAX_S, value);
             return FALSE;
         }
         options->wait_s = (int) number;
@@ -83,7 +85,8 @@ static gboolean parse_arguments(char *const *arguments, ManualOptions *out, GErr
         }
         if (!known) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                        "%s: is no option; options are --action, --plug, --nodename and --wait, each with a value", word);
+                        "%s: is no option; options are --action, --plug, --nodename and --wait, each with a value",
+                        word);
             return FALSE;
         }
     }
@@ -121,8 +124,10 @@ gboolean manual_options_parse(char *const *arguments, const char *input_text, Ma
 static const char metadata[] =
     "<?xml version=\"1.0\"?>\n"
     "<resource-agent name=\"fence_holdfast_manual\" shortdesc=\"Fencing by an operator's confirmation\">\n"
-    "<longdesc>Stands in for a fence device that Holdfast has not yet proven by a real shot. The action off succeeds only after an operator has "
-    "switched the node off, checked that, and confirmed it with 'holdfast fence confirm'. A confirmation serves once, for one life of the "
+    "<longdesc>Stands in for a fence device that Holdfast has not yet proven by a real shot. The action off succeeds "
+    "only after an operator has "
+    "switched the node off, checked that, and confirmed it with 'holdfast fence confirm'. A confirmation serves once, "
+    "for one life of the "
     "node.</longdesc>\n"
     "<vendor-url></vendor-url>\n"
     "<parameters>\n"
@@ -196,7 +201,8 @@ static int do_off(const ManualOptions *options, const ManualWorld *world, FILE *
         gint64 left_ms = deadline_ms - world->now_ms(world->user_data);
         if (left_ms <= 0) {
             fprintf(err,
-                    "fence_holdfast_manual: node %s is not confirmed to be off (%s). Its fencing is not proven, so a person must: switch it "
+                    "fence_holdfast_manual: node %s is not confirmed to be off (%s). Its fencing is not proven, so a "
+                    "person must: switch it "
                     "off, check that it is off, then run: holdfast fence confirm %s\n",
                     options->node, problem->message, options->node);
             return MANUAL_ERROR;
@@ -205,10 +211,12 @@ static int do_off(const ManualOptions *options, const ManualWorld *world, FILE *
     }
 }
 
-static int do_on(const ManualOptions *options G_GNUC_UNUSED, const ManualWorld *world G_GNUC_UNUSED, FILE *out G_GNUC_UNUSED,
-                 FILE *err)
+static int do_on(const ManualOptions *options G_GNUC_UNUSED, const ManualWorld *world G_GNUC_UNUSED,
+                 FILE *out G_GNUC_UNUSED, FILE *err)
 {
-    fputs("fence_holdfast_manual: cannot switch a node on; press its power button, or give it a fence device and prove it\n", err);
+    fputs("fence_holdfast_manual: cannot switch a node on; press its power button, or give it a fence device and prove "
+          "it\n",
+          err);
     return MANUAL_ERROR;
 }
 

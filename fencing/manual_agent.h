@@ -14,10 +14,10 @@ typedef struct {
 void manual_options_clear(ManualOptions *options);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ManualOptions, manual_options_clear)
 
-/* Command line when there is one, else "name=value" lines of input_text. Names Pacemaker passes for every agent but that mean nothing here are
- * ignored. INVALID: unknown option on the command line, or a value that is no number. */
-gboolean manual_options_parse(char *const *arguments /* without the program */, const char *input_text, ManualOptions *out,
-                              GError **error);
+/* Command line when there is one, else "name=value" lines of input_text. Names Pacemaker passes for every agent but
+ * that mean nothing here are ignored. INVALID: unknown option on the command line, or a value that is no number. */
+gboolean manual_options_parse(char *const *arguments /* without the program */, const char *input_text,
+                              ManualOptions *out, GError **error);
 
 /* The outside world, so that tests need no store and no clock. */
 typedef struct {

@@ -24,7 +24,8 @@ PowerDecision power_decide(PowerHistory *history, gboolean is_off, gint64 now_ms
     if (history->off_since_ms == 0) {
         history->off_since_ms = now_ms;
     }
-    /* A node that keeps dying is left off for people to look at: switching it on and shooting it in turn helps nobody. */
+    /* A node that keeps dying is left off for people to look at: switching it on and shooting it in turn helps nobody.
+     */
     if (attempts_in_last_hour(history, now_ms) >= POWER_ON_BUDGET_PER_HOUR) {
         history->left_off = TRUE;
     }

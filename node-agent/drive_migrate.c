@@ -153,9 +153,15 @@ static gboolean wait_for_handover(const Migration *migration, GError **error)
     return FALSE;
 }
 
+/* Not while a hand-over stands or after its commit: from there on the OCF agent alone knows whether the guest may go on here. */
 static void undo(const Migration *migration)
 {
+    Record record = {0};
     guest_set_preferred(migration->daemon, migration->guest, NULL, NULL);
+    if (!record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) || record.handover_to[0] != '\0' ||
+        !g_str_equal(record.owner, migration->daemon->config->node)) {
+        return;
+    }
     migration->engine->migrate_cancel(migration->run_folder, NULL);
     target_call(migration, "migrate.abort", NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The join listener. Strangers may connect, so until a joiner has proved its token a connection gets little time and short lines, and the
- * number of threads is bounded. */
+ * The join listener. Strangers may connect, so until a joiner has proved its token a connection gets little time and
+ * short lines, and the number of threads is bounded. */
 #include "node-agent/join.h"
 
 #include "common/error.h"
@@ -25,7 +25,7 @@ struct JoinServer {
     int port;
     GMutex mutex;
     GCond empty;
-    gboolean stopping;      /* mutex */
+    gboolean stopping;       /* mutex */
     GPtrArray *cancellables; /* mutex: of the running connections, borrowed */
 };
 
@@ -156,8 +156,8 @@ static gboolean server_listen(JoinServer *server, GError **error)
     g_autoptr(GSocketAddress) bound = NULL;
     if (!address || !g_socket_listener_add_address(G_SOCKET_LISTENER(server->service), address, G_SOCKET_TYPE_STREAM,
                                                    G_SOCKET_PROTOCOL_TCP, NULL, &bound, &problem)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "cannot listen for joining nodes on %s:%d: %s", server->self->ring0,
-                    server->context->join_port, problem ? problem->message : "not an address");
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "cannot listen for joining nodes on %s:%d: %s",
+                    server->self->ring0, server->context->join_port, problem ? problem->message : "not an address");
         return FALSE;
     }
     server->port = g_inet_socket_address_get_port(G_INET_SOCKET_ADDRESS(bound));
@@ -174,8 +174,8 @@ JoinServer *join_server_new(const SetupContext *context, Store *store, const Nod
     g_autoptr(GError) problem = NULL;
     GTlsCertificate *certificate = g_tls_certificate_new_from_files(certificate_file, key_file, &problem);
     if (!certificate) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "cannot use the node's certificate %s: %s", certificate_file,
-                    problem->message);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "cannot use the node's certificate %s: %s",
+                    certificate_file, problem->message);
         return NULL;
     }
     JoinServer *server = g_new0(JoinServer, 1);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Letting one node in. Order matters: node and fence device first, then this node's corosync.conf, then what the joiner is told; the
- * etcd member is added only when the joiner has everything on its disk, as a learner, and votes once it has caught up. */
+ * Letting one node in. Order matters: node and fence device first, then this node's corosync.conf, then what the joiner
+ * is told; the etcd member is added only when the joiner has everything on its disk, as a learner, and votes once it
+ * has caught up. */
 #include "node-agent/join_admit.h"
 
 #include "cluster/corosync_conf.h"
@@ -92,7 +93,8 @@ gboolean join_lock_take(Store *store, const char *holder, gint64 *ret_lease, gin
     if (entry && strcmp(entry->value, text) != 0) {
         g_autoptr(json_t) present = json_text_parse(entry->value, -1, "lock", NULL);
         const char *other = json_string_value(json_object_get(present, "holder"));
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "the %s is going on: try again when it is done", other ? other : "?");
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "the %s is going on: try again when it is done",
+                    other ? other : "?");
         return FALSE;
     }
     gint64 lease = 0;
@@ -160,8 +162,8 @@ static gboolean request_check(const JoinAdmission *admission, GError **error)
         return FALSE;
     }
     if (admission->token.node && strcmp(admission->token.node, request->node) != 0) {
-        return refuse(error, HOLDFAST_ERROR_DENIED, "token: was used by node '%s': make a new one for '%s'", admission->token.node,
-                      request->node);
+        return refuse(error, HOLDFAST_ERROR_DENIED, "token: was used by node '%s': make a new one for '%s'",
+                      admission->token.node, request->node);
     }
     return TRUE;
 }
@@ -169,8 +171,8 @@ static gboolean request_check(const JoinAdmission *admission, GError **error)
 static gboolean address_free(const Node *other, const char *address, const char *field, GError **error)
 {
     if (g_strcmp0(address, other->ring0) == 0 || g_strcmp0(address, other->ring1) == 0) {
-        return refuse(error, HOLDFAST_ERROR_INVALID, "%s: %s belongs to node '%s' already: every node needs its own", field, address,
-                      other->name);
+        return refuse(error, HOLDFAST_ERROR_INVALID, "%s: %s belongs to node '%s' already: every node needs its own",
+                      field, address, other->name);
     }
     return TRUE;
 }
@@ -184,8 +186,8 @@ static gboolean has_ring1(const char *ring0, const char *ring1)
 static gboolean fits(const JoinRequest *request, const GPtrArray *nodes, GError **error)
 {
     if (nodes->len >= CLUSTER_NODES_MAX) {
-        return refuse(error, HOLDFAST_ERROR_REFUSED, "node: the cluster has %u nodes, the most it may have is %d", nodes->len,
-                      CLUSTER_NODES_MAX);
+        return refuse(error, HOLDFAST_ERROR_REFUSED, "node: the cluster has %u nodes, the most it may have is %d",
+                      nodes->len, CLUSTER_NODES_MAX);
     }
     for (guint i = 0; i < nodes->len; i++) {
         const Node *other = nodes->pdata[i];
@@ -195,7 +197,8 @@ static gboolean fits(const JoinRequest *request, const GPtrArray *nodes, GError 
         }
         if (has_ring1(other->ring0, other->ring1) && !has_ring1(request->ring0, request->ring1)) {
             return refuse(error, HOLDFAST_ERROR_INVALID,
-                          "ring1: is missing: the other nodes have a second network, without it on every node corosync would lose its "
+                          "ring1: is missing: the other nodes have a second network, without it on every node corosync "
+                          "would lose its "
                           "second link");
         }
     }
@@ -241,14 +244,15 @@ static gboolean txn_put_fence(StoreTxn *txn, const JoinRequest *request, GError 
     return TRUE;
 }
 
-/* From the moment the node is in the store every member counts it in corosync's expected votes, so those present now must still be a majority with it, and no
- * second node may be half in. (Two nodes: two_node lets one of them go on.) */
+/* From the moment the node is in the store every member counts it in corosync's expected votes, so those present now
+ * must still be a majority with it, and no second node may be half in. (Two nodes: two_node lets one of them go on.) */
 static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray *nodes, GError **error)
 {
     const SetupContext *context = admission->context;
     guint n_after = nodes->len + 1, needed = n_after == 2 ? 1 : n_after / 2 + 1, present = 0;
     MembershipView view = {0};
-    g_autofree char *others = join_bundle_initial_cluster(context, admission->store, admission->request.node, admission->request.ring0, error);
+    g_autofree char *others = join_bundle_initial_cluster(context, admission->store, admission->request.node,
+                                                          admission->request.ring0, error);
     if (!others || !context->membership(MEMBERSHIP_TIMEOUT_MS, &view, error)) {
         return FALSE;
     }
@@ -260,7 +264,8 @@ static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray 
     }
     if (!view.quorate || present < needed) {
         return refuse(error, HOLDFAST_ERROR_UNAVAILABLE,
-                      "%u of %u nodes are online, with one more node at least %u must be: bring the others back, or remove those that will not "
+                      "%u of %u nodes are online, with one more node at least %u must be: bring the others back, or "
+                      "remove those that will not "
                       "come back",
                       present, nodes->len, needed);
     }
@@ -292,7 +297,8 @@ static gboolean node_add(JoinAdmission *admission, const GPtrArray *nodes, GErro
     if (!store_txn_commit(admission->store, txn, &admission->token_revision, error)) {
         return FALSE;
     }
-    setup_progress(admission->context, "join: node '%s' (id %d, %s) was let in", made->name, (int) made->id, made->ring0);
+    setup_progress(admission->context, "join: node '%s' (id %d, %s) was let in", made->name, (int) made->id,
+                   made->ring0);
     admission->node = g_steal_pointer(&made);
     return TRUE;
 }
@@ -302,14 +308,16 @@ static gboolean node_resume(JoinAdmission *admission, const Node *present, GErro
 {
     const JoinRequest *request = &admission->request;
     if (g_strcmp0(admission->token.node, request->node) != 0) {
-        return refuse(error, HOLDFAST_ERROR_EXISTS, "node: there is a node '%s' already: choose another name, or remove that node first",
+        return refuse(error, HOLDFAST_ERROR_EXISTS,
+                      "node: there is a node '%s' already: choose another name, or remove that node first",
                       request->node);
     }
     if (strcmp(present->ring0, request->ring0) != 0 ||
         g_strcmp0(present->ring1, request->ring1 ? request->ring1 : request->ring0) != 0) {
-        return refuse(error, HOLDFAST_ERROR_INVALID,
-                      "ring0: node '%s' began to join as %s and %s: use the same addresses, or remove the node and join anew", present->name,
-                      present->ring0, present->ring1);
+        return refuse(
+            error, HOLDFAST_ERROR_INVALID,
+            "ring0: node '%s' began to join as %s and %s: use the same addresses, or remove the node and join anew",
+            present->name, present->ring0, present->ring1);
     }
     g_autofree char *text = object_to_text(&node_type, present);
     admission->node = object_from_text(&node_type, text, "node", error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What letting one node in changes in the store, and what it is told. Every step can be repeated after a crash of either side: the token is
- * bound to the node's name by the transaction that adds the node, and deleted only when the node says it is done. */
+ * What letting one node in changes in the store, and what it is told. Every step can be repeated after a crash of
+ * either side: the token is bound to the node's name by the transaction that adds the node, and deleted only when the
+ * node says it is done. */
 #pragma once
 
 #include "cluster/node_config.h"
@@ -51,8 +52,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(JoinAdmission, join_admission_clear)
 /* Load the token. DENIED: there is none (never was, used or expired). */
 gboolean join_admission_load(JoinAdmission *admission, const char *token_id, GError **error);
 
-/* With the request decoded and its proof checked: take the lock, add node and fence device, follow with corosync.conf here. BUSY: another
- * join runs. *ret_bundle: the answer; caller owns. */
+/* With the request decoded and its proof checked: take the lock, add node and fence device, follow with corosync.conf
+ * here. BUSY: another join runs. *ret_bundle: the answer; caller owns. */
 gboolean join_admit(JoinAdmission *admission, json_t **ret_bundle, GError **error);
 gboolean join_admit_add_member(JoinAdmission *admission, GError **error);
 gboolean join_admit_promote(JoinAdmission *admission, GError **error);

@@ -20,18 +20,35 @@ static const JsonField join_member_fields[] = {
 static const JsonStruct join_member_type = {.size = sizeof(JoinMember), .fields = join_member_fields};
 
 static const JsonField join_bundle_fields[] = {
-    {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(JoinBundle, version), .required = TRUE, .min = 1, .max = 1},
+    {.name = "version",
+     .kind = JSON_FIELD_INT,
+     .offset = offsetof(JoinBundle, version),
+     .required = TRUE,
+     .min = 1,
+     .max = 1},
     {.name = "cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, cluster), .required = TRUE},
-    {.name = "node_id", .kind = JSON_FIELD_INT, .offset = offsetof(JoinBundle, node_id), .required = TRUE, .min = 1, .max = G_MAXINT32},
+    {.name = "node_id",
+     .kind = JSON_FIELD_INT,
+     .offset = offsetof(JoinBundle, node_id),
+     .required = TRUE,
+     .min = 1,
+     .max = G_MAXINT32},
     {.name = "voter", .kind = JSON_FIELD_BOOL, .offset = offsetof(JoinBundle, voter), .required = TRUE},
     {.name = "ca", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, ca), .required = TRUE},
     {.name = "ca_key", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, ca_key), .required = TRUE},
     {.name = "cert", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, cert), .required = TRUE},
     {.name = "authkey", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, authkey), .required = TRUE},
-    {.name = "corosync_conf", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, corosync_conf), .required = TRUE},
+    {.name = "corosync_conf",
+     .kind = JSON_FIELD_STRING,
+     .offset = offsetof(JoinBundle, corosync_conf),
+     .required = TRUE},
     {.name = "voters", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, voters), .required = TRUE},
     {.name = "etcd_initial_cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, etcd_initial_cluster)},
-    {.name = "tuning", .kind = JSON_FIELD_STRUCT, .offset = offsetof(JoinBundle, tuning), .required = TRUE, .sub = &cluster_config_type},
+    {.name = "tuning",
+     .kind = JSON_FIELD_STRUCT,
+     .offset = offsetof(JoinBundle, tuning),
+     .required = TRUE,
+     .sub = &cluster_config_type},
     {.name = "members", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(JoinBundle, members), .sub = &join_member_type},
     {0},
 };
@@ -49,18 +66,21 @@ static gboolean bundle_files(const JoinAdmission *admission, JoinBundle *bundle,
     bundle->authkey = g_base64_encode((const guchar *) authkey, length);
     bundle->ca = setup_read(admission->context, NODE_CA_FILE, error);
     bundle->ca_key = bundle->ca ? setup_read(admission->context, NODE_CA_KEY_FILE, error) : NULL;
-    bundle->cert = bundle->ca_key ? tls_sign(admission->context, request->csr, request->node, request->ring0, request->ring1, error)
+    bundle->cert = bundle->ca_key ? tls_sign(admission->context, request->csr, request->node, request->ring0,
+                                             request->ring1, error)
                                   : NULL;
     return bundle->cert != NULL;
 }
 
-/* This node's own corosync.conf is up to date before the joiner hears of it; the other members follow by their watch. */
+/* This node's own corosync.conf is up to date before the joiner hears of it; the other members follow by their watch.
+ */
 static gboolean bundle_membership(const JoinAdmission *admission, JoinBundle *bundle, GError **error)
 {
     const SetupContext *context = admission->context;
     g_autoptr(GPtrArray) nodes = join_nodes_load(admission->store, error);
     g_autoptr(ClusterConfig) config = nodes ? cluster_config_load(admission->store, error) : NULL;
-    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port, NULL, error)) {
+    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port,
+                                            NULL, error)) {
         return FALSE;
     }
     bundle->corosync_conf = corosync_conf_text(config->name, nodes, &config->corosync);
@@ -80,7 +100,8 @@ static gboolean bundle_membership(const JoinAdmission *admission, JoinBundle *bu
 }
 
 /* etcd wants exactly the members it will find, so this comes from etcd itself, not from the nodes. */
-char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0, GError **error)
+char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0,
+                                  GError **error)
 {
     g_autofree char *own_url = etcd_conf_peer_url(ring0, context->etcd_peer_port);
     g_autoptr(GPtrArray) members = store_members(store, error);
@@ -95,8 +116,9 @@ char *join_bundle_initial_cluster(const SetupContext *context, Store *store, con
             continue;
         }
         if (!*member->name || member->learner) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
-                        "the node at %s has not finished its join: finish it there, or remove that node; then try again", url);
+            g_set_error(
+                error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                "the node at %s has not finished its join: finish it there, or remove that node; then try again", url);
             return NULL;
         }
         g_string_append_printf(text, "%s=%s,", member->name, url);
@@ -110,8 +132,8 @@ json_t *join_bundle_new(const JoinAdmission *admission, GError **error)
     JoinBundle bundle = {.version = 1, .node_id = admission->node->id, .voter = admission->node->voter};
     json_t *object = NULL;
     if (bundle.voter) {
-        bundle.etcd_initial_cluster =
-            join_bundle_initial_cluster(admission->context, admission->store, admission->node->name, admission->node->ring0, error);
+        bundle.etcd_initial_cluster = join_bundle_initial_cluster(admission->context, admission->store,
+                                                                  admission->node->name, admission->node->ring0, error);
     }
     if ((!bundle.voter || bundle.etcd_initial_cluster) && bundle_membership(admission, &bundle, error) &&
         bundle_files(admission, &bundle, error)) {

@@ -9,9 +9,9 @@ typedef struct {
     gint64 version; /* 1 */
     char *cluster;
     gint64 node_id;
-    gboolean voter; /* runs an etcd member */
+    gboolean voter;           /* runs an etcd member */
     char *ca, *ca_key, *cert; /* PEM */
-    char *authkey; /* corosync's, base64 */
+    char *authkey;            /* corosync's, base64 */
     char *corosync_conf, *voters;
     char *etcd_initial_cluster; /* with the joiner in it; NULL for a node that does not vote */
     ClusterConfig tuning;
@@ -24,8 +24,10 @@ typedef struct {
 
 extern const JsonStruct join_bundle_type;
 
-/* "name=url,..." of etcd's members with `node` among them. BUSY while another node has not finished its join. Caller frees. */
-char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0, GError **error);
+/* "name=url,..." of etcd's members with `node` among them. BUSY while another node has not finished its join. Caller
+ * frees. */
+char *join_bundle_initial_cluster(const SetupContext *context, Store *store, const char *node, const char *ring0,
+                                  GError **error);
 
 /* For the admitted node. Brings this node's corosync.conf up to date first. Caller owns. */
 json_t *join_bundle_new(const JoinAdmission *admission, GError **error);

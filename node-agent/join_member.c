@@ -27,7 +27,8 @@ static Step try_add(JoinAdmission *admission, const char *peer_url, GError **err
     if (!members) {
         return STEP_AGAIN;
     }
-    return member_find(members, peer_url) || store_learner_add(admission->store, peer_url, error) ? STEP_DONE : STEP_AGAIN;
+    return member_find(members, peer_url) || store_learner_add(admission->store, peer_url, error) ? STEP_DONE
+                                                                                                  : STEP_AGAIN;
 }
 
 static Step try_promote(JoinAdmission *admission, const char *peer_url, GError **error)
@@ -43,10 +44,10 @@ static Step try_promote(JoinAdmission *admission, const char *peer_url, GError *
     return !member->learner || store_learner_promote(admission->store, member->id, error) ? STEP_DONE : STEP_AGAIN;
 }
 
-/* etcd refuses while a member that was just started counts as unhealthy (five seconds), while a leader is elected and, for a promotion,
- * until the learner has caught up: so try until the time is over and then report the last reason. */
-static gboolean try_until(JoinAdmission *admission, Step (*step)(JoinAdmission *, const char *, GError **), const char *what,
-                          GError **error)
+/* etcd refuses while a member that was just started counts as unhealthy (five seconds), while a leader is elected and,
+ * for a promotion, until the learner has caught up: so try until the time is over and then report the last reason. */
+static gboolean try_until(JoinAdmission *admission, Step (*step)(JoinAdmission *, const char *, GError **),
+                          const char *what, GError **error)
 {
     const SetupContext *context = admission->context;
     g_autofree char *peer_url = etcd_conf_peer_url(admission->node->ring0, context->etcd_peer_port);
@@ -57,8 +58,8 @@ static gboolean try_until(JoinAdmission *admission, Step (*step)(JoinAdmission *
             return TRUE;
         }
         if (g_get_monotonic_time() > deadline_us || g_cancellable_is_cancelled(admission->cancellable)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "cannot %s etcd member %s: %s", what, peer_url,
-                        problem->message);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "cannot %s etcd member %s: %s", what,
+                        peer_url, problem->message);
             return FALSE;
         }
         if (!store_lease_keepalive(admission->store, admission->lock_lease, error)) {

@@ -15,7 +15,9 @@ static gboolean wrong(GError **error, int code, const char *text)
 }
 
 /* The same text for an unknown token and a wrong proof: a stranger learns nothing. */
-#define DENIED_TEXT "token: unknown, expired, used already, or its secret is wrong: make a new one with `holdfast token create` on a member"
+#define DENIED_TEXT                                                                                                    \
+    "token: unknown, expired, used already, or its secret is wrong: make a new one with `holdfast token create` on a " \
+    "member"
 
 typedef struct {
     char *token_id, *nonce_client, *nonce_server;
@@ -36,13 +38,15 @@ static gboolean hello_receive(JoinWire *wire, Hello *hello, GError **error)
         return FALSE;
     }
     if (json_integer_value(json_object_get(message, "v")) != JOIN_WIRE_VERSION) {
-        return wrong(error, HOLDFAST_ERROR_UNSUPPORTED, "v: this member speaks version 1 of the join protocol: install the same release");
+        return wrong(error, HOLDFAST_ERROR_UNSUPPORTED,
+                     "v: this member speaks version 1 of the join protocol: install the same release");
     }
     const json_t *body = json_object_get(message, "hello");
     hello->token_id = g_strdup(json_string_value(json_object_get(body, "token_id")));
     hello->nonce_client = g_strdup(json_string_value(json_object_get(body, "nonce")));
     if (!join_is_hex(hello->token_id, 8) || !join_is_hex(hello->nonce_client, 2 * JOIN_NONCE_BYTES)) {
-        return wrong(error, HOLDFAST_ERROR_INVALID, "hello: must have token_id (8 hex digits) and nonce (64 hex digits)");
+        return wrong(error, HOLDFAST_ERROR_INVALID,
+                     "hello: must have token_id (8 hex digits) and nonce (64 hex digits)");
     }
     hello->nonce_server = setup_random_hex(JOIN_NONCE_BYTES);
     return TRUE;
@@ -62,7 +66,8 @@ static gboolean authenticate(const JoinSession *session, JoinWire *wire, JoinAdm
     }
     const char *secret = admission->token.secret;
     g_autofree char *own = join_proof(secret, "server", hello.nonce_client, hello.nonce_server, session->certificate);
-    g_autofree char *expected = join_proof(secret, "client", hello.nonce_client, hello.nonce_server, session->certificate);
+    g_autofree char *expected =
+        join_proof(secret, "client", hello.nonce_client, hello.nonce_server, session->certificate);
     g_autoptr(json_t) answer = json_pack("{s:s,s:s}", "nonce", hello.nonce_server, "proof", own);
     g_autoptr(json_t) request = join_wire_send(wire, answer, error) ? join_wire_receive(wire, error) : NULL;
     if (!request) {
@@ -133,7 +138,8 @@ static gboolean serve(const JoinSession *session, JoinWire *wire, GError **error
     }
     session->on_trusted(session->user_data);
     wire->line_max_bytes = JOIN_LINE_MAX_BYTES;
-    return join_admit(&admission, &bundle, error) && join_wire_send(wire, bundle, error) && serve_steps(wire, &admission, error);
+    return join_admit(&admission, &bundle, error) && join_wire_send(wire, bundle, error) &&
+           serve_steps(wire, &admission, error);
 }
 
 gboolean join_session_run(const JoinSession *session, JoinWire *wire, GError **error)

@@ -17,5 +17,6 @@ typedef struct {
     gpointer user_data;
 } JoinSession;
 
-/* Blocking. Errors have been told to the joiner already. `wire`->line_max_bytes is raised once the joiner is trusted. */
+/* Blocking. Errors have been told to the joiner already. `wire`->line_max_bytes is raised once the joiner is trusted.
+ */
 gboolean join_session_run(const JoinSession *session, JoinWire *wire, GError **error);

@@ -23,7 +23,8 @@ void join_wire_clear(JoinWire *wire)
 
 static json_t *line_parse(JoinWire *wire, gsize length, GError **error)
 {
-    g_autoptr(json_t) object = json_text_parse((const char *) wire->buffer->data, (gssize) length, "join message", error);
+    g_autoptr(json_t) object =
+        json_text_parse((const char *) wire->buffer->data, (gssize) length, "join message", error);
     g_byte_array_remove_range(wire->buffer, 0, (guint) length + 1);
     if (object && !json_is_object(object)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "join message: must be a JSON object");
@@ -41,8 +42,8 @@ json_t *join_wire_receive(JoinWire *wire, GError **error)
             return line_parse(wire, (gsize) (end - wire->buffer->data), error);
         }
         if (wire->buffer->len > wire->line_max_bytes) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "join message: longer than %" G_GSIZE_FORMAT " bytes",
-                        wire->line_max_bytes);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                        "join message: longer than %" G_GSIZE_FORMAT " bytes", wire->line_max_bytes);
             return NULL;
         }
         guint8 chunk[4096];
@@ -62,8 +63,8 @@ gboolean join_wire_send(JoinWire *wire, const json_t *object, GError **error)
     g_autofree char *text = json_text_from(object);
     g_autofree char *line = g_strconcat(text, "\n", NULL);
     g_autoptr(GError) problem = NULL;
-    if (!g_output_stream_write_all(g_io_stream_get_output_stream(wire->stream), line, strlen(line), NULL, wire->cancellable,
-                                   &problem)) {
+    if (!g_output_stream_write_all(g_io_stream_get_output_stream(wire->stream), line, strlen(line), NULL,
+                                   wire->cancellable, &problem)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "the other side does not take what is sent: %s",
                     problem->message);
         return FALSE;
@@ -121,9 +122,11 @@ gboolean join_is_hex(const char *text, gsize length)
 gboolean join_token_split(const char *token, const char *what, char **ret_id, char **ret_secret, GError **error)
 {
     g_auto(GStrv) parts = g_strsplit(token ? token : "", ".", 3);
-    if (g_strv_length(parts) != 2 || !join_is_hex(parts[0], TOKEN_ID_LENGTH) || !join_is_hex(parts[1], TOKEN_SECRET_LENGTH)) {
+    if (g_strv_length(parts) != 2 || !join_is_hex(parts[0], TOKEN_ID_LENGTH) ||
+        !join_is_hex(parts[1], TOKEN_SECRET_LENGTH)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                    "%s: must be ID.SECRET of 8 and 32 hex digits, as `holdfast token create` on a member prints it", what);
+                    "%s: must be ID.SECRET of 8 and 32 hex digits, as `holdfast token create` on a member prints it",
+                    what);
         return FALSE;
     }
     *ret_id = g_strdup(parts[0]);

@@ -9,9 +9,10 @@
  *   C: {"ping":true} at any time after the bundle     S: {"pong":true}
  *   S: {"error":{"code","message"}} instead of any answer; the connection then ends.
  *
- * A joiner has no CA to check the server by, so it accepts any certificate and demands proof = HMAC-SHA256(secret, "server|" nonce_c "|"
- * nonce_s "|" SHA-256 of the server's certificate): somebody in the middle has another certificate and cannot make that proof,
- * nor pass on the real one. The joiner's own proof ("client|...") comes after it has checked the server's. */
+ * A joiner has no CA to check the server by, so it accepts any certificate and demands proof = HMAC-SHA256(secret,
+ * "server|" nonce_c "|" nonce_s "|" SHA-256 of the server's certificate): somebody in the middle has another
+ * certificate and cannot make that proof, nor pass on the real one. The joiner's own proof ("client|...") comes after
+ * it has checked the server's. */
 #pragma once
 
 #include <gio/gio.h>

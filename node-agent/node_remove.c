@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Removal of a node. It is first marked as leaving, so the planner gives it nothing new; then it stops counting (etcd); then it is forgotten. A node that
- * comes back later finds nobody who talks to it: etcd refuses a removed member and corosync does not know its address. */
+ * Removal of a node. It is first marked as leaving, so the planner gives it nothing new; then it stops counting (etcd);
+ * then it is forgotten. A node that comes back later finds nobody who talks to it: etcd refuses a removed member and
+ * corosync does not know its address. */
 #include "node-agent/node_remove.h"
 
 #include "cluster/corosync_conf.h"
@@ -74,7 +75,8 @@ static gboolean check_guests(const Removal *removal, GError **error)
         }
     }
     if (entries && names->len) {
-        return refuse(error, HOLDFAST_ERROR_REFUSED, "name: node '%s' holds replicas of %s: delete these guests or move their replicas first",
+        return refuse(error, HOLDFAST_ERROR_REFUSED,
+                      "name: node '%s' holds replicas of %s: delete these guests or move their replicas first",
                       removal->name, names->str);
     }
     return entries != NULL;
@@ -108,8 +110,8 @@ static gboolean txn_image(StoreTxn *txn, const StoreEntry *entry, const char *na
     g_strfreev(image->nodes);
     image->nodes = holders;
     if (!holders[0]) {
-        return refuse(error, HOLDFAST_ERROR_REFUSED, "name: node '%s' has the only copy of image '%s': delete the image first", name,
-                      image->name);
+        return refuse(error, HOLDFAST_ERROR_REFUSED,
+                      "name: node '%s' has the only copy of image '%s': delete the image first", name, image->name);
     }
     g_autofree char *text = object_to_text(&image_type, image);
     store_txn_if_revision(txn, entry->key, entry->mod_revision);
@@ -169,25 +171,28 @@ static gboolean follow(const Removal *removal, GError **error)
     const SetupContext *context = removal->context;
     g_autoptr(GPtrArray) nodes = join_nodes_load(removal->store, error);
     g_autoptr(ClusterConfig) config = nodes ? cluster_config_load(removal->store, error) : NULL;
-    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port, NULL, error)) {
+    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port,
+                                            NULL, error)) {
         return FALSE;
     }
     g_autoptr(GError) problem = NULL;
-    if (!process_call(context->runner, CRM_NODE_TIMEOUT_MS, NULL, &problem, "/usr/sbin/crm_node", "--force", "-R", removal->name, NULL)) {
-        setup_progress(context, "Pacemaker still remembers node '%s' (%s): `crm_node -R %s` later", removal->name, problem->message,
-                       removal->name);
+    if (!process_call(context->runner, CRM_NODE_TIMEOUT_MS, NULL, &problem, "/usr/sbin/crm_node", "--force", "-R",
+                      removal->name, NULL)) {
+        setup_progress(context, "Pacemaker still remembers node '%s' (%s): `crm_node -R %s` later", removal->name,
+                       problem->message, removal->name);
     }
     return TRUE;
 }
 
-gboolean node_remove(const SetupContext *context, Store *store, const char *self, const char *node, gboolean online, GError **error)
+gboolean node_remove(const SetupContext *context, Store *store, const char *self, const char *node, gboolean online,
+                     GError **error)
 {
     g_auto(Removal) removal = {.context = context, .store = store, .name = node};
     g_autofree char *holder = g_strconcat("removal of ", node, NULL);
     g_autoptr(StoreTxn) txn = store_txn_new();
     if (strcmp(self, node) == 0) {
-        return refuse(error, HOLDFAST_ERROR_REFUSED, "name: a node cannot remove itself: run this on another node, with '%s' shut down",
-                      node);
+        return refuse(error, HOLDFAST_ERROR_REFUSED,
+                      "name: a node cannot remove itself: run this on another node, with '%s' shut down", node);
     }
     if (!load(&removal, error)) {
         return FALSE;
@@ -195,9 +200,9 @@ gboolean node_remove(const SetupContext *context, Store *store, const char *self
     if (online) {
         return refuse(error, HOLDFAST_ERROR_REFUSED, "name: node '%s' is online: shut it down first", node);
     }
-    if (!join_lock_take(store, holder, &removal.lock_lease, &removal.lock_revision, error) || !check_guests(&removal, error) ||
-        !txn_images(&removal, txn, error) || !mark_leaving(&removal, error) || !remove_member(&removal, error) ||
-        !forget(&removal, txn, error)) {
+    if (!join_lock_take(store, holder, &removal.lock_lease, &removal.lock_revision, error) ||
+        !check_guests(&removal, error) || !txn_images(&removal, txn, error) || !mark_leaving(&removal, error) ||
+        !remove_member(&removal, error) || !forget(&removal, txn, error)) {
         return FALSE;
     }
     setup_progress(context, "node '%s' was removed", node);

@@ -5,7 +5,9 @@
 #include "cluster/store.h"
 #include "node-agent/setup/context.h"
 
-/* Remove `node`: etcd member, node, fence device, images' copies, this node's corosync.conf (the others follow by their watch), Pacemaker's memory of it.
- * `self` is this node; `online` what corosync says of `node`. Blocking; repeatable after any failure. NOT_FOUND: no such node. REFUSED: it is online,
- * or holds replicas of guests or the only copy of an image (the text names them). BUSY: another membership change runs. */
-gboolean node_remove(const SetupContext *context, Store *store, const char *self, const char *node, gboolean online, GError **error);
+/* Remove `node`: etcd member, node, fence device, images' copies, this node's corosync.conf (the others follow by their
+ * watch), Pacemaker's memory of it. `self` is this node; `online` what corosync says of `node`. Blocking; repeatable
+ * after any failure. NOT_FOUND: no such node. REFUSED: it is online, or holds replicas of guests or the only copy of an
+ * image (the text names them). BUSY: another membership change runs. */
+gboolean node_remove(const SetupContext *context, Store *store, const char *self, const char *node, gboolean online,
+                     GError **error);

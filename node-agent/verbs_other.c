@@ -267,7 +267,7 @@ static json_t *migrate_precopy(const VerbCall *call, GError **error)
         }
         if (g_str_equal(state.status, "pre-switchover") ||
             (g_str_equal(state.status, "active") && state.total_bytes > 0 && state.remaining_bytes < 32 * 1024 * 1024)) {
-            return json_object();
+            return engine->migrate_hold(run_folder, error) ? json_object() : NULL;
         }
         g_usleep(WAIT_POLL_MS * 1000);
     }

@@ -126,11 +126,25 @@ static gboolean take_disk_back(Handover *handover, GError **error)
     return volume_set_promote(&handover->agent->volumes, error);
 }
 
+/* The engine refuses to cancel a copy that is complete, since the target might run; here it is known that the commit did not happen. */
+static gboolean go_on_here(const OcfAgent *agent, GError **error)
+{
+    g_autoptr(GError) problem = NULL;
+    if (agent->engine->migrate_cancel(agent->run_folder, &problem)) {
+        return TRUE;
+    }
+    if (g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED)) {
+        return agent->engine->resume(agent->run_folder, error);
+    }
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return FALSE;
+}
+
 static void roll_back(Handover *handover)
 {
     OcfAgent *agent = handover->agent;
     g_autoptr(GError) problem = NULL;
-    if (!take_disk_back(handover, &problem) || !agent->engine->migrate_cancel(agent->run_folder, &problem) ||
+    if (!take_disk_back(handover, &problem) || !go_on_here(agent, &problem) ||
         !record_update(agent->store, agent->guest, rollback_rule, handover, NULL, NULL, &problem)) {
         log_line(LOG_LEVEL_ERROR, "guest '%s': hand-over failed and could not be rolled back, Pacemaker will restart it: %s", agent->guest,
                  problem->message);

@@ -30,19 +30,37 @@ static const JsonField answers_network_fields[] = {
 static const JsonStruct answers_network_type = {.size = sizeof(Network), .fields = answers_network_fields};
 
 static const JsonField answers_fields[] = {
-    {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(Answers, version), .required = TRUE, .min = 0, .max = 1},
-    {.name = "action", .kind = JSON_FIELD_ENUM, .offset = offsetof(Answers, action), .required = TRUE, .names = action_names},
+    {.name = "version",
+     .kind = JSON_FIELD_INT,
+     .offset = offsetof(Answers, version),
+     .required = TRUE,
+     .min = 0,
+     .max = 1},
+    {.name = "action",
+     .kind = JSON_FIELD_ENUM,
+     .offset = offsetof(Answers, action),
+     .required = TRUE,
+     .names = action_names},
     {.name = "cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, cluster)},
     {.name = "node", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, node), .required = TRUE},
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, ring1)},
-    {.name = "storage_device", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, storage_device), .required = TRUE},
+    {.name = "storage_device",
+     .kind = JSON_FIELD_STRING,
+     .offset = offsetof(Answers, storage_device),
+     .required = TRUE},
     {.name = "join", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Answers, join), .sub = &answers_join_type},
     {.name = "join_tokens", .kind = JSON_FIELD_STRV, .offset = offsetof(Answers, join_tokens)},
-    {.name = "corosync", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Answers, corosync), .sub = &corosync_tuning_type},
+    {.name = "corosync",
+     .kind = JSON_FIELD_STRUCT,
+     .offset = offsetof(Answers, corosync),
+     .sub = &corosync_tuning_type},
     {.name = "etcd", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Answers, etcd), .sub = &etcd_tuning_type},
     {.name = "fence", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Answers, fence), .sub = &join_fence_type},
-    {.name = "networks", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(Answers, networks), .sub = &answers_network_type},
+    {.name = "networks",
+     .kind = JSON_FIELD_STRUCTS,
+     .offset = offsetof(Answers, networks),
+     .sub = &answers_network_type},
     {0},
 };
 const JsonStruct answers_type = {.size = sizeof(Answers), .fields = answers_fields};
@@ -75,8 +93,7 @@ static gboolean fence_flatten(json_t *document, GError **error)
     g_autoptr(json_t) list = json_array();
     const char *name;
     json_t *value;
-    json_object_foreach(parameters, name, value)
-    {
+    json_object_foreach (parameters, name, value) {
         g_autofree char *field = g_strconcat("fence.parameters.", name, NULL);
         if (!json_is_string(value)) {
             return field_wrong(error, field, "must be a string");
@@ -90,7 +107,8 @@ Answers *answers_parse(const char *text, GError **error)
 {
     g_autoptr(json_t) document = json_text_parse(text, -1, "answers", error);
     g_autoptr(Answers) answers = g_new0(Answers, 1);
-    if (!document || !fence_flatten(document, error) || !json_struct_decode(document, &answers_type, "", answers, error)) {
+    if (!document || !fence_flatten(document, error) ||
+        !json_struct_decode(document, &answers_type, "", answers, error)) {
         return NULL;
     }
     return g_steal_pointer(&answers);
@@ -126,7 +144,8 @@ static gboolean check_init(Answers *answers, GError **error)
             return FALSE;
         }
     }
-    return corosync_tuning_check(&answers->corosync, "corosync", error) && etcd_tuning_check(&answers->etcd, "etcd", error);
+    return corosync_tuning_check(&answers->corosync, "corosync", error) &&
+           etcd_tuning_check(&answers->etcd, "etcd", error);
 }
 
 static gboolean check_join(const SetupContext *context, const Answers *answers, GError **error)
@@ -167,7 +186,8 @@ gboolean answers_check(const SetupContext *context, Answers *answers, GError **e
     if (!answers->ring1) {
         answers->ring1 = g_strdup(answers->ring0);
     }
-    if (!ident_check_name(answers->node, "node", error) || !check_address_text(context, answers->ring0, "ring0", error) ||
+    if (!ident_check_name(answers->node, "node", error) ||
+        !check_address_text(context, answers->ring0, "ring0", error) ||
         !check_address_text(context, answers->ring1, "ring1", error)) {
         return FALSE;
     }

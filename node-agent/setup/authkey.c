@@ -40,8 +40,9 @@ gboolean authkey_install(const SetupContext *context, const char *base64, GError
     gsize length = 0;
     g_autofree guchar *key = g_base64_decode(base64, &length);
     if (length < AUTHKEY_MIN_BYTES || length > AUTHKEY_MAX_BYTES) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "authkey: %" G_GSIZE_FORMAT " bytes, corosync wants %d to %d", length,
-                    AUTHKEY_MIN_BYTES, AUTHKEY_MAX_BYTES);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "authkey: %" G_GSIZE_FORMAT " bytes, corosync wants %d to %d", length, AUTHKEY_MIN_BYTES,
+                    AUTHKEY_MAX_BYTES);
         return FALSE;
     }
     return setup_write(context, SETUP_AUTHKEY_PATH, (const char *) key, (gssize) length, 0400, NULL, error);

@@ -36,7 +36,8 @@ gboolean check_address_text(const SetupContext *context, const char *address, co
     guint32 host = ntohl(parsed.s_addr);
     gboolean loopback = host >> 24 == 127 && !context->testing;
     if (loopback || host >> 28 == 0xe || host >> 24 == 0 || host == 0xffffffff) {
-        return field_wrong(error, field, "%s is no address other nodes could reach: give one of a cluster network", address);
+        return field_wrong(error, field, "%s is no address other nodes could reach: give one of a cluster network",
+                           address);
     }
     return TRUE;
 }
@@ -57,8 +58,9 @@ gboolean check_address_here(const SetupContext *context, const char *address, co
     int err = errno;
     close(fd);
     if (rc != 0 && err == EADDRNOTAVAIL) {
-        return field_wrong(error, field, "%s is not configured on any interface of this machine: see `ip -4 addr` and set it up first",
-                           address);
+        return field_wrong(
+            error, field, "%s is not configured on any interface of this machine: see `ip -4 addr` and set it up first",
+            address);
     }
     return rc == 0 || holdfast_error_set_errno(error, err, "%s: cannot use %s", field, address);
 }
@@ -66,8 +68,8 @@ gboolean check_address_here(const SetupContext *context, const char *address, co
 static gboolean device_is_ours(const SetupContext *context, const char *device)
 {
     g_autofree char *group = NULL;
-    return process_call(context->runner, COMMAND_TIMEOUT_MS, &group, NULL, "/sbin/pvs", "--noheadings", "-o", "vg_name", device,
-                        NULL) &&
+    return process_call(context->runner, COMMAND_TIMEOUT_MS, &group, NULL, "/sbin/pvs", "--noheadings", "-o", "vg_name",
+                        device, NULL) &&
            strcmp(g_strstrip(group), POOL_VG) == 0;
 }
 
@@ -75,7 +77,8 @@ gboolean check_device(const SetupContext *context, const char *device, const cha
 {
     struct stat status;
     if (!device || device[0] != '/') {
-        return field_wrong(error, field, "'%s' must be the path of a block device such as /dev/vdb", device ? device : "");
+        return field_wrong(error, field, "'%s' must be the path of a block device such as /dev/vdb",
+                           device ? device : "");
     }
     if (stat(device, &status) != 0) {
         return field_wrong(error, field, "%s: %s: `lsblk` lists the devices", device, g_strerror(errno));
@@ -95,7 +98,8 @@ gboolean check_device(const SetupContext *context, const char *device, const cha
     if (errno == EBUSY && device_is_ours(context, device)) {
         return TRUE;
     }
-    return field_wrong(error, field, "%s is in use (%s): choose an empty disk, or free this one first; `lsblk` shows by what", device,
+    return field_wrong(error, field,
+                       "%s is in use (%s): choose an empty disk, or free this one first; `lsblk` shows by what", device,
                        g_strerror(errno));
 }
 
@@ -123,5 +127,6 @@ gboolean check_hostname_set(const SetupContext *context, const char *node, GErro
     if (!setup_write(context, "/etc/hostname", line, -1, 0644, NULL, error)) {
         return FALSE;
     }
-    return sethostname(node, strlen(node)) == 0 || holdfast_error_set_errno(error, errno, "cannot set the host name to '%s'", node);
+    return sethostname(node, strlen(node)) == 0 ||
+           holdfast_error_set_errno(error, errno, "cannot set the host name to '%s'", node);
 }

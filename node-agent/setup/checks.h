@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What must be true of a machine before it is made a node. Each error begins with the field's name and ends with the remedy. */
+ * What must be true of a machine before it is made a node. Each error begins with the field's name and ends with the
+ * remedy. */
 #pragma once
 
 #include "node-agent/setup/context.h"

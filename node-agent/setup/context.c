@@ -71,8 +71,8 @@ static gboolean group_give(const SetupContext *context, const char *path, const 
     return TRUE;
 }
 
-gboolean setup_write(const SetupContext *context, const char *path, const char *text, gssize length, int mode, const char *group,
-                     GError **error)
+gboolean setup_write(const SetupContext *context, const char *path, const char *text, gssize length, int mode,
+                     const char *group, GError **error)
 {
     g_autofree char *full = setup_path(context, path);
     return file_write_durable(full, text, length, (mode_t) mode, error) && group_give(context, full, group, error);

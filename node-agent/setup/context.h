@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What set-up and join touch outside the process, in one place, so tests can give them a temporary folder and a fake system. */
+ * What set-up and join touch outside the process, in one place, so tests can give them a temporary folder and a fake
+ * system. */
 #pragma once
 
 #include "cluster/membership.h"
@@ -14,13 +15,13 @@ typedef struct {
     const char *prefix; /* "" but in tests; begins every path */
     const ProcessRunner *runner;
     int etcd_client_port, etcd_peer_port;
-    int join_port; /* 0 in tests: any free one for the server */
+    int join_port;    /* 0 in tests: any free one for the server */
     gboolean testing; /* loopback addresses are fine; owners of files and the host's name stay as they are */
     gboolean (*pool_create)(const ProcessRunner *runner, const char *device, GError **error);
     gboolean (*membership)(int timeout_ms, MembershipView *ret, GError **error);
     void (*progress)(const char *text); /* one line for people */
-    int poll_ms; /* between two looks at something that is starting */
-    int wait_ms; /* for one thing to start */
+    int poll_ms;                        /* between two looks at something that is starting */
+    int wait_ms;                        /* for one thing to start */
 } SetupContext;
 
 /* The real system. */
@@ -32,8 +33,8 @@ char *setup_path(const SetupContext *context, const char *path);
 void setup_progress(const SetupContext *context, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Write durably under the prefix; `group` (may be NULL) owns the file with root when it exists and this is no test. */
-gboolean setup_write(const SetupContext *context, const char *path, const char *text, gssize length, int mode, const char *group,
-                     GError **error);
+gboolean setup_write(const SetupContext *context, const char *path, const char *text, gssize length, int mode,
+                     const char *group, GError **error);
 /* Read under the prefix, at most 64 KiB. NOT_FOUND when there is none. Caller frees. */
 char *setup_read(const SetupContext *context, const char *path, GError **error);
 gboolean setup_exists(const SetupContext *context, const char *path);

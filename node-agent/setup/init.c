@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first node, step by step. Every step finds out by itself what an earlier attempt has done; node.json comes last. */
+ * The first node, step by step. Every step finds out by itself what an earlier attempt has done; node.json comes last.
+ */
 #include "node-agent/setup/init.h"
 
 #include "cluster/corosync_conf.h"
@@ -64,7 +65,8 @@ static gboolean step_daemons(const SetupContext *context, Store *store, GError *
            member_wait_corosync(context, &own_id, 1, NULL, NULL, error);
 }
 
-static void txn_put_object(StoreTxn *txn, const char *kind, const char *name, const JsonStruct *type, gconstpointer object)
+static void txn_put_object(StoreTxn *txn, const char *kind, const char *name, const JsonStruct *type,
+                           gconstpointer object)
 {
     g_autofree char *key = g_strconcat(STORE_ROOT, kind, "/", name, NULL);
     g_autofree char *text = object_to_text(type, object);
@@ -74,8 +76,10 @@ static void txn_put_object(StoreTxn *txn, const char *kind, const char *name, co
 static void txn_put_fence(StoreTxn *txn, const Answers *answers)
 {
     if (answers->fence.agent) {
-        FenceDevice device = {
-            .version = 1, .node = answers->node, .agent = answers->fence.agent, .parameters = answers->fence.parameters};
+        FenceDevice device = {.version = 1,
+                              .node = answers->node,
+                              .agent = answers->fence.agent,
+                              .parameters = answers->fence.parameters};
         txn_put_object(txn, "fence", answers->node, &fence_device_type, &device);
     }
 }
@@ -88,7 +92,8 @@ static gboolean objects_present(Store *store, const char *cluster, gboolean *ret
     *ret_present = config != NULL;
     if (config && strcmp(config->name, cluster) != 0) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "cluster: the store here is of cluster '%s', not '%s': give up the earlier set-up with `holdfast-setup reset`",
+                    "cluster: the store here is of cluster '%s', not '%s': give up the earlier set-up with "
+                    "`holdfast-setup reset`",
                     config->name, cluster);
         return FALSE;
     }
@@ -99,7 +104,8 @@ static gboolean objects_present(Store *store, const char *cluster, gboolean *ret
     return TRUE;
 }
 
-static gboolean step_objects(const SetupContext *context, Store *store, const Answers *answers, const Node *node, GError **error)
+static gboolean step_objects(const SetupContext *context, Store *store, const Answers *answers, const Node *node,
+                             GError **error)
 {
     gboolean present = FALSE;
     setup_progress(context, "writing the cluster's first objects");
@@ -164,7 +170,8 @@ gboolean init_run(const SetupContext *context, const Answers *answers, GError **
     g_autoptr(Node) node = first_node(answers);
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();
     g_ptr_array_add(nodes, node);
-    if (!begin(context, answers, error) || !step_keys(context, answers, error) || !step_files(context, answers, nodes, error)) {
+    if (!begin(context, answers, error) || !step_keys(context, answers, error) ||
+        !step_files(context, answers, nodes, error)) {
         return FALSE;
     }
     g_autoptr(Store) store = member_store(context, TRUE);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The joiner's half of a join. Any certificate is accepted in the handshake, since the CA is not known yet; the server's proof over the fingerprint of exactly
- * that certificate is what makes it trusted, and nothing is sent before. */
+ * The joiner's half of a join. Any certificate is accepted in the handshake, since the CA is not known yet; the
+ * server's proof over the fingerprint of exactly that certificate is what makes it trusted, and nothing is sent before.
+ */
 #include "node-agent/setup/join_client.h"
 
 #include "common/error.h"
@@ -43,7 +44,8 @@ void join_bundle_free(JoinBundle *bundle)
     }
 }
 
-static gboolean on_accept_certificate(GTlsConnection *connection G_GNUC_UNUSED, GTlsCertificate *certificate G_GNUC_UNUSED,
+static gboolean on_accept_certificate(GTlsConnection *connection G_GNUC_UNUSED,
+                                      GTlsCertificate *certificate G_GNUC_UNUSED,
                                       GTlsCertificateFlags problems G_GNUC_UNUSED, gpointer user_data G_GNUC_UNUSED)
 {
     return TRUE;
@@ -63,8 +65,8 @@ static gboolean client_connect(JoinClient *client, const char *address, int port
         g_signal_connect(client->tls, "accept-certificate", G_CALLBACK(on_accept_certificate), NULL);
     }
     if (!client->tls || !g_tls_connection_handshake(G_TLS_CONNECTION(client->tls), NULL, &problem)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "join.address: no member answers at %s:%d: %s", address, port,
-                    problem->message);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "join.address: no member answers at %s:%d: %s",
+                    address, port, problem->message);
         return FALSE;
     }
     g_socket_set_timeout(g_socket_connection_get_socket(client->connection), ANSWER_TIMEOUT_S);
@@ -87,7 +89,8 @@ static json_t *client_ask(JoinClient *client, const json_t *message, GError **er
 static gboolean client_hello(JoinClient *client, const char *id, const char *secret, GError **error)
 {
     g_autofree char *nonce = setup_random_hex(JOIN_NONCE_BYTES);
-    g_autoptr(json_t) hello = json_pack("{s:i,s:{s:s,s:s}}", "v", JOIN_WIRE_VERSION, "hello", "token_id", id, "nonce", nonce);
+    g_autoptr(json_t) hello =
+        json_pack("{s:i,s:{s:s,s:s}}", "v", JOIN_WIRE_VERSION, "hello", "token_id", id, "nonce", nonce);
     g_autoptr(json_t) answer = client_ask(client, hello, error);
     if (!answer) {
         return FALSE;
@@ -96,13 +99,15 @@ static gboolean client_hello(JoinClient *client, const char *id, const char *sec
     const char *nonce_server = json_string_value(json_object_get(answer, "nonce"));
     const char *proof = json_string_value(json_object_get(answer, "proof"));
     if (!certificate || !join_is_hex(nonce_server, 2 * JOIN_NONCE_BYTES) || !proof) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED, "join.address: what answers there does not speak this protocol");
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED,
+                    "join.address: what answers there does not speak this protocol");
         return FALSE;
     }
     g_autofree char *expected = join_proof(secret, "server", nonce, nonce_server, certificate);
     if (!join_proof_equal(proof, expected)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_DENIED,
-                    "join.address: what answers there does not know this token's secret, so it is no member of the cluster that made the "
+                    "join.address: what answers there does not know this token's secret, so it is no member of the "
+                    "cluster that made the "
                     "token, or somebody is in between: check address and token");
         return FALSE;
     }

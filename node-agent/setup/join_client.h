@@ -6,8 +6,8 @@
 
 typedef struct JoinClient JoinClient;
 
-/* Connect, check that the other side knows the token's secret, prove ours. UNAVAILABLE: nobody answers there. DENIED: token refused, or the other
- * side could not prove itself (then nothing secret was sent). */
+/* Connect, check that the other side knows the token's secret, prove ours. UNAVAILABLE: nobody answers there. DENIED:
+ * token refused, or the other side could not prove itself (then nothing secret was sent). */
 JoinClient *join_client_open(const char *address, int port, const char *token, GError **error);
 void join_client_free(JoinClient *client);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(JoinClient, join_client_free)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Joining, step by step. Until node.json is written nothing here is more than a prepared machine: every step is repeated from the start by the next
- * attempt, and the members go on where they were because the token is bound to this node's name. */
+ * Joining, step by step. Until node.json is written nothing here is more than a prepared machine: every step is
+ * repeated from the start by the next attempt, and the members go on where they were because the token is bound to this
+ * node's name. */
 #include "node-agent/setup/join_run.h"
 
 #include "cluster/corosync_conf.h"
@@ -18,8 +19,8 @@
 
 #define PAUSE_MAX_MS 15000
 
-/* An earlier attempt may have been cut off when this node's etcd voted already: the members then may have no majority without it, and could
- * not even look at the token. */
+/* An earlier attempt may have been cut off when this node's etcd voted already: the members then may have no majority
+ * without it, and could not even look at the token. */
 static gboolean resume_etcd(const SetupContext *context, GError **error)
 {
     return !setup_exists(context, ETCD_DATA_PATH "/member") ||
@@ -52,8 +53,9 @@ static JoinBundle *step_request(const SetupContext *context, JoinClient *client,
 static gboolean bundle_check(const JoinBundle *bundle, const Answers *answers, GError **error)
 {
     if (answers->cluster && strcmp(answers->cluster, bundle->cluster) != 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "cluster: the members at %s are cluster '%s', not '%s': check the address",
-                    answers->join.address, bundle->cluster, answers->cluster);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "cluster: the members at %s are cluster '%s', not '%s': check the address", answers->join.address,
+                    bundle->cluster, answers->cluster);
         return FALSE;
     }
     if (bundle->voter && !bundle->etcd_initial_cluster) {
@@ -63,13 +65,14 @@ static gboolean bundle_check(const JoinBundle *bundle, const Answers *answers, G
     return TRUE;
 }
 
-static gboolean step_install(const SetupContext *context, const JoinBundle *bundle, const Answers *answers, GError **error)
+static gboolean step_install(const SetupContext *context, const JoinBundle *bundle, const Answers *answers,
+                             GError **error)
 {
     setup_progress(context, "installing what cluster '%s' sent (node id %d)", bundle->cluster, (int) bundle->node_id);
     return setup_write(context, NODE_CA_FILE, bundle->ca, -1, 0644, NULL, error) &&
            setup_write(context, NODE_CA_KEY_FILE, bundle->ca_key, -1, 0600, NULL, error) &&
-           setup_write(context, NODE_CERT_FILE, bundle->cert, -1, 0644, NULL, error) && tls_qemu_folder(context, error) &&
-           authkey_install(context, bundle->authkey, error) &&
+           setup_write(context, NODE_CERT_FILE, bundle->cert, -1, 0644, NULL, error) &&
+           tls_qemu_folder(context, error) && authkey_install(context, bundle->authkey, error) &&
            setup_write(context, COROSYNC_CONF_PATH, bundle->corosync_conf, -1, 0644, NULL, error) &&
            setup_write(context, NODE_VOTERS_PATH, bundle->voters, -1, 0644, NULL, error) &&
            (!bundle->voter || member_etcd_write(context, answers, bundle->etcd_initial_cluster, TRUE, bundle->cluster,
@@ -81,7 +84,8 @@ static gboolean ping(gpointer client, GError **error)
     return join_client_say(client, "ping", error);
 }
 
-/* etcd runs as a learner, which answers no reads and costs the cluster nothing should this machine be switched off now. */
+/* etcd runs as a learner, which answers no reads and costs the cluster nothing should this machine be switched off now.
+ */
 static gboolean step_etcd(const SetupContext *context, JoinClient *client, const JoinBundle *bundle, GError **error)
 {
     if (!join_client_say(client, "ready", error)) {
@@ -94,7 +98,8 @@ static gboolean step_etcd(const SetupContext *context, JoinClient *client, const
     return member_unit_restart(context, "holdfast-etcd.service", FALSE, error);
 }
 
-/* From the promotion on the cluster counts on this node's etcd, so as little as possible lies between it and node.json, with which etcd starts at boot. */
+/* From the promotion on the cluster counts on this node's etcd, so as little as possible lies between it and node.json,
+ * with which etcd starts at boot. */
 static gboolean step_vote(const SetupContext *context, JoinClient *client, const JoinBundle *bundle, GError **error)
 {
     setup_progress(context, "waiting for the store");
@@ -137,10 +142,12 @@ static gboolean token_drop(const SetupContext *context, const Answers *answers, 
     return TRUE;
 }
 
-static gboolean finish_again(const SetupContext *context, const Answers *answers, const NodeConfig *present, GError **error)
+static gboolean finish_again(const SetupContext *context, const Answers *answers, const NodeConfig *present,
+                             GError **error)
 {
     setup_progress(context, "this machine is node '%s' of cluster '%s'", present->node, present->cluster);
-    return member_config_same(present, answers, error) && member_start_rest(context, error) && token_drop(context, answers, error);
+    return member_config_same(present, answers, error) && member_start_rest(context, error) &&
+           token_drop(context, answers, error);
 }
 
 gboolean join_run(const SetupContext *context, const Answers *answers, GError **error)
@@ -157,7 +164,8 @@ gboolean join_run(const SetupContext *context, const Answers *answers, GError **
     if (!begin(context, answers, error)) {
         return FALSE;
     }
-    g_autoptr(JoinClient) client = join_client_open(answers->join.address, context->join_port, answers->join.token, error);
+    g_autoptr(JoinClient) client =
+        join_client_open(answers->join.address, context->join_port, answers->join.token, error);
     g_autoptr(JoinBundle) bundle = client ? step_request(context, client, answers, error) : NULL;
     if (!bundle || !bundle_check(bundle, answers, error) || !step_install(context, bundle, answers, error) ||
         !step_etcd(context, client, bundle, error) || !step_corosync(context, client, bundle, error) ||

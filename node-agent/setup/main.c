@@ -16,7 +16,8 @@ static gboolean first_boot(const SetupContext *context, GError **error)
     if (!answers) {
         return FALSE;
     }
-    return answers->action == ANSWERS_INIT ? init_run(context, answers, error) : join_run_until_done(context, answers, error);
+    return answers->action == ANSWERS_INIT ? init_run(context, answers, error)
+                                           : join_run_until_done(context, answers, error);
 }
 
 static gboolean status(const SetupContext *context, GError **error)

@@ -28,10 +28,10 @@ gboolean member_check_machine(const SetupContext *context, const Answers *answer
 /* What must not change between two attempts. */
 static char *journal_text(const Answers *answers)
 {
-    g_autoptr(json_t) journal =
-        json_pack("{s:i,s:s,s:s*,s:s,s:s,s:s,s:s}", "version", 1, "action", answers->action == ANSWERS_INIT ? "init" : "join",
-                  "cluster", answers->action == ANSWERS_INIT ? answers->cluster : NULL, "node", answers->node, "ring0",
-                  answers->ring0, "ring1", answers->ring1, "storage_device", answers->storage_device);
+    g_autoptr(json_t) journal = json_pack(
+        "{s:i,s:s,s:s*,s:s,s:s,s:s,s:s}", "version", 1, "action", answers->action == ANSWERS_INIT ? "init" : "join",
+        "cluster", answers->action == ANSWERS_INIT ? answers->cluster : NULL, "node", answers->node, "ring0",
+        answers->ring0, "ring1", answers->ring1, "storage_device", answers->storage_device);
     return json_text_from(journal);
 }
 
@@ -43,10 +43,11 @@ gboolean member_journal_begin(const SetupContext *context, const Answers *answer
         return setup_write(context, SETUP_JOURNAL_PATH, text, -1, 0600, NULL, error);
     }
     if (strcmp(present, text) != 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "another set-up was begun here and not finished (%s): repeat it with the same values, or give it up with "
-                    "`holdfast-setup reset`",
-                    present);
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+            "another set-up was begun here and not finished (%s): repeat it with the same values, or give it up with "
+            "`holdfast-setup reset`",
+            present);
         return FALSE;
     }
     setup_progress(context, "going on with the set-up that was begun before");
@@ -78,12 +79,14 @@ gboolean member_config_same(const NodeConfig *present, const Answers *answers, G
         return TRUE;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                "this machine is node '%s' of cluster '%s' already: remove it there first (`holdfast node remove %s`), then reinstall it",
+                "this machine is node '%s' of cluster '%s' already: remove it there first (`holdfast node remove %s`), "
+                "then reinstall it",
                 present->node, present->cluster, present->node);
     return FALSE;
 }
 
-gboolean member_config_write(const SetupContext *context, const Answers *answers, const char *cluster, gint64 node_id, GError **error)
+gboolean member_config_write(const SetupContext *context, const Answers *answers, const char *cluster, gint64 node_id,
+                             GError **error)
 {
     NodeConfig config = {.version = 1,
                          .cluster = (char *) cluster,
@@ -113,8 +116,8 @@ static gboolean etcd_folder(const SetupContext *context, const char *path, GErro
            holdfast_error_set_errno(error, errno, "cannot give %s to etcd", folder);
 }
 
-gboolean member_etcd_write(const SetupContext *context, const Answers *answers, const char *initial_cluster, gboolean existing,
-                           const char *cluster_token, const EtcdTuning *tuning, GError **error)
+gboolean member_etcd_write(const SetupContext *context, const Answers *answers, const char *initial_cluster,
+                           gboolean existing, const char *cluster_token, const EtcdTuning *tuning, GError **error)
 {
     EtcdConf conf = {.prefix = context->prefix,
                      .name = answers->node,
@@ -126,7 +129,8 @@ gboolean member_etcd_write(const SetupContext *context, const Answers *answers, 
                      .client_port = context->etcd_client_port,
                      .peer_port = context->etcd_peer_port};
     g_autofree char *text = etcd_conf_text(&conf);
-    return etcd_folder(context, ETCD_DATA_PATH, error) && setup_write(context, ETCD_CONF_PATH, text, -1, 0644, NULL, error);
+    return etcd_folder(context, ETCD_DATA_PATH, error) &&
+           setup_write(context, ETCD_CONF_PATH, text, -1, 0644, NULL, error);
 }
 
 gboolean member_unit_restart(const SetupContext *context, const char *unit, gboolean wait, GError **error)
@@ -143,8 +147,8 @@ gboolean member_unit_restart(const SetupContext *context, const char *unit, gboo
 
 gboolean member_start_rest(const SetupContext *context, GError **error)
 {
-    return process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, SYSTEMCTL, "start", "--no-block", "holdfast.target",
-                        "holdfastd.service", "pacemaker.service", "holdfast-api.service", NULL);
+    return process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, SYSTEMCTL, "start", "--no-block",
+                        "holdfast.target", "holdfastd.service", "pacemaker.service", "holdfast-api.service", NULL);
 }
 
 static char **voters_endpoints(const SetupContext *context)
@@ -175,7 +179,8 @@ static gboolean pause_between(const SetupContext *context, MemberBetween between
     return !between || between(user_data, error);
 }
 
-gboolean member_wait_store(const SetupContext *context, Store *store, MemberBetween between, gpointer user_data, GError **error)
+gboolean member_wait_store(const SetupContext *context, Store *store, MemberBetween between, gpointer user_data,
+                           GError **error)
 {
     gint64 deadline_us = g_get_monotonic_time() + (gint64) context->wait_ms * 1000;
     for (;;) {
@@ -185,8 +190,8 @@ gboolean member_wait_store(const SetupContext *context, Store *store, MemberBetw
             return TRUE;
         }
         if (g_get_monotonic_time() > deadline_us) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "the store did not come up, see `journalctl -u holdfast-etcd`: %s",
-                        problem->message);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                        "the store did not come up, see `journalctl -u holdfast-etcd`: %s", problem->message);
             return FALSE;
         }
         if (!pause_between(context, between, user_data, error)) {
@@ -208,8 +213,8 @@ static gboolean view_has_all(const MembershipView *view, const guint32 *ids, gui
     return all;
 }
 
-gboolean member_wait_corosync(const SetupContext *context, const guint32 *ids, guint n_ids, MemberBetween between, gpointer user_data,
-                              GError **error)
+gboolean member_wait_corosync(const SetupContext *context, const guint32 *ids, guint n_ids, MemberBetween between,
+                              gpointer user_data, GError **error)
 {
     gint64 deadline_us = g_get_monotonic_time() + (gint64) context->wait_ms * 1000;
     for (;;) {
@@ -221,10 +226,12 @@ gboolean member_wait_corosync(const SetupContext *context, const guint32 *ids, g
         }
         if (g_get_monotonic_time() > deadline_us) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
-                        "corosync did not reach all %u nodes (%s): check both cluster networks and see `journalctl -u corosync`", n_ids,
-                        !known          ? problem->message
-                        : view.quorate  ? "some are missing"
-                                        : "no quorum");
+                        "corosync did not reach all %u nodes (%s): check both cluster networks and see `journalctl -u "
+                        "corosync`",
+                        n_ids,
+                        !known         ? problem->message
+                        : view.quorate ? "some are missing"
+                                       : "no quorum");
             return FALSE;
         }
         if (!pause_between(context, between, user_data, error)) {

@@ -17,11 +17,12 @@ NodeConfig *member_config_read(const SetupContext *context, GError **error);
 /* REFUSED unless `present` is what the answers describe. */
 gboolean member_config_same(const NodeConfig *present, const Answers *answers, GError **error);
 /* The commit mark: from here on this machine is a node. */
-gboolean member_config_write(const SetupContext *context, const Answers *answers, const char *cluster, gint64 node_id, GError **error);
+gboolean member_config_write(const SetupContext *context, const Answers *answers, const char *cluster, gint64 node_id,
+                             GError **error);
 
 /* Folder of etcd's data, and its configuration. */
-gboolean member_etcd_write(const SetupContext *context, const Answers *answers, const char *initial_cluster, gboolean existing,
-                           const char *cluster_token, const EtcdTuning *tuning, GError **error);
+gboolean member_etcd_write(const SetupContext *context, const Answers *answers, const char *initial_cluster,
+                           gboolean existing, const char *cluster_token, const EtcdTuning *tuning, GError **error);
 
 /* (Re)start a unit and wait for systemctl; `wait` FALSE: only ask for it. */
 gboolean member_unit_restart(const SetupContext *context, const char *unit, gboolean wait, GError **error);
@@ -33,7 +34,8 @@ Store *member_store(const SetupContext *context, gboolean local);
 /* Called between two looks, may end the wait. */
 typedef gboolean (*MemberBetween)(gpointer user_data, GError **error);
 /* Until the store answers with a majority. `between` may be NULL. */
-gboolean member_wait_store(const SetupContext *context, Store *store, MemberBetween between, gpointer user_data, GError **error);
+gboolean member_wait_store(const SetupContext *context, Store *store, MemberBetween between, gpointer user_data,
+                           GError **error);
 /* Until corosync is quorate with all of `ids`. */
-gboolean member_wait_corosync(const SetupContext *context, const guint32 *ids, guint n_ids, MemberBetween between, gpointer user_data,
-                              GError **error);
+gboolean member_wait_corosync(const SetupContext *context, const guint32 *ids, guint n_ids, MemberBetween between,
+                              gpointer user_data, GError **error);

@@ -112,7 +112,8 @@ static gboolean network_append(Answers *answers, const char *value, GError **err
     return TRUE;
 }
 
-static gboolean option_apply(const SetupContext *context, const OptionRule *rule, const char *value, Answers **answers, GError **error)
+static gboolean option_apply(const SetupContext *context, const OptionRule *rule, const char *value, Answers **answers,
+                             GError **error)
 {
     char *member = (char *) *answers + rule->offset;
     switch (rule->kind) {
@@ -174,8 +175,8 @@ static gboolean verb_parse(int argc, char **argv, OptionsVerb *ret, GError **err
 }
 
 /* Options of init and join. */
-static gboolean arguments_parse(const SetupContext *context, int argc, char **argv, Answers **answers, gboolean *ret_from_file,
-                                GError **error)
+static gboolean arguments_parse(const SetupContext *context, int argc, char **argv, Answers **answers,
+                                gboolean *ret_from_file, GError **error)
 {
     struct option long_options[G_N_ELEMENTS(rules) + 1] = {0};
     for (gsize i = 0; i < G_N_ELEMENTS(rules); i++) {
@@ -206,8 +207,8 @@ static gboolean arguments_parse(const SetupContext *context, int argc, char **ar
     return TRUE;
 }
 
-static gboolean answers_from_arguments(const SetupContext *context, int argc, char **argv, AnswersAction action, Options *ret,
-                                       GError **error)
+static gboolean answers_from_arguments(const SetupContext *context, int argc, char **argv, AnswersAction action,
+                                       Options *ret, GError **error)
 {
     gboolean from_file = FALSE;
     ret->answers = g_new0(Answers, 1);
@@ -238,7 +239,8 @@ gboolean options_parse(const SetupContext *context, int argc, char **argv, Optio
         return FALSE;
     }
     if (ret->verb == OPTIONS_INIT || ret->verb == OPTIONS_JOIN) {
-        return answers_from_arguments(context, argc, argv, ret->verb == OPTIONS_INIT ? ANSWERS_INIT : ANSWERS_JOIN, ret, error);
+        return answers_from_arguments(context, argc, argv, ret->verb == OPTIONS_INIT ? ANSWERS_INIT : ANSWERS_JOIN, ret,
+                                      error);
     }
     return argc <= 2 || option_wrong(error, "'%s': %s takes no arguments", argv[2], verb_names[ret->verb]);
 }

@@ -4,7 +4,14 @@
 
 #include "node-agent/setup/answers.h"
 
-typedef enum { OPTIONS_INIT, OPTIONS_JOIN, OPTIONS_FIRST_BOOT, OPTIONS_STATUS, OPTIONS_RESET, OPTIONS_HELP } OptionsVerb;
+typedef enum {
+    OPTIONS_INIT,
+    OPTIONS_JOIN,
+    OPTIONS_FIRST_BOOT,
+    OPTIONS_STATUS,
+    OPTIONS_RESET,
+    OPTIONS_HELP
+} OptionsVerb;
 
 typedef struct {
     OptionsVerb verb;

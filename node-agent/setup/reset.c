@@ -13,24 +13,26 @@
 #define SYSTEMCTL_TIMEOUT_MS 60000
 
 /* The journal comes last: while it is there a reset that was cut short can be repeated. */
-static const char *const made_files[] = {ETCD_CONF_PATH,   NODE_VOTERS_PATH, COROSYNC_CONF_PATH, SETUP_AUTHKEY_PATH, NODE_CERT_FILE,
-                                         NODE_KEY_FILE,    NODE_CA_FILE,     NODE_CA_KEY_FILE,   SETUP_QEMU_TLS_PATH,
-                                         ETCD_DATA_PATH "/member", SETUP_JOURNAL_PATH};
+static const char *const made_files[] = {
+    ETCD_CONF_PATH, NODE_VOTERS_PATH, COROSYNC_CONF_PATH,  SETUP_AUTHKEY_PATH,       NODE_CERT_FILE,    NODE_KEY_FILE,
+    NODE_CA_FILE,   NODE_CA_KEY_FILE, SETUP_QEMU_TLS_PATH, ETCD_DATA_PATH "/member", SETUP_JOURNAL_PATH};
 
 gboolean reset_run(const SetupContext *context, GError **error)
 {
     if (setup_exists(context, NODE_CONFIG_PATH)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "this machine is a node of a cluster: remove it on another node with `holdfast node remove NAME`, then reinstall it");
+                    "this machine is a node of a cluster: remove it on another node with `holdfast node remove NAME`, "
+                    "then reinstall it");
         return FALSE;
     }
-    if (!process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/usr/bin/systemctl", "stop", "corosync.service",
-                      "holdfast-etcd.service", NULL)) {
+    if (!process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/usr/bin/systemctl", "stop",
+                      "corosync.service", "holdfast-etcd.service", NULL)) {
         return FALSE;
     }
     for (gsize i = 0; i < G_N_ELEMENTS(made_files); i++) {
         g_autofree char *path = setup_path(context, made_files[i]);
-        if (!process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/bin/rm", "-rf", "--one-file-system", "--", path, NULL)) {
+        if (!process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/bin/rm", "-rf", "--one-file-system",
+                          "--", path, NULL)) {
             return FALSE;
         }
     }
@@ -47,14 +49,16 @@ char *reset_status_text(const SetupContext *context, GError **error)
         return NULL;
     }
     if (config) {
-        return g_strdup_printf("cluster  %s\nnode     %s (id %d)\nring0    %s\nring1    %s\nstorage  %s\netcd     %s\n", config->cluster,
-                               config->node, (int) config->node_id, config->ring0, config->ring1 ? config->ring1 : config->ring0,
+        return g_strdup_printf("cluster  %s\nnode     %s (id %d)\nring0    %s\nring1    %s\nstorage  %s\netcd     %s\n",
+                               config->cluster, config->node, (int) config->node_id, config->ring0,
+                               config->ring1 ? config->ring1 : config->ring0,
                                config->storage_device ? config->storage_device : "unknown",
                                setup_exists(context, ETCD_CONF_PATH) ? "member" : "no member here, uses the voters'");
     }
     g_autofree char *journal = setup_read(context, SETUP_JOURNAL_PATH, NULL);
     if (journal) {
-        return g_strdup_printf("not a node yet: a set-up was begun and not finished (%s)\nrepeat it with the same values, or `holdfast-setup "
+        return g_strdup_printf("not a node yet: a set-up was begun and not finished (%s)\nrepeat it with the same "
+                               "values, or `holdfast-setup "
                                "reset`\n",
                                journal);
     }

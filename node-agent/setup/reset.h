@@ -4,7 +4,8 @@
 
 #include "node-agent/setup/context.h"
 
-/* Stop etcd and corosync and remove what an unfinished init or join made; the storage stays. REFUSED on a finished node. */
+/* Stop etcd and corosync and remove what an unfinished init or join made; the storage stays. REFUSED on a finished
+ * node. */
 gboolean reset_run(const SetupContext *context, GError **error);
 
 /* Text for people: node and cluster, or how far an unfinished set-up is. Caller frees. */

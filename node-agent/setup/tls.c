@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * openssl(1) driven through files of a private temporary folder. `openssl ca` is used for signing because only it can back-date a
- * certificate: a joiner whose clock is a few minutes behind must not find its own certificate "not yet valid". */
+ * openssl(1) driven through files of a private temporary folder. `openssl ca` is used for signing because only it can
+ * back-date a certificate: a joiner whose clock is a few minutes behind must not find its own certificate "not yet
+ * valid". */
 #include "node-agent/setup/tls.h"
 
 #include "cluster/node_config.h"
@@ -19,7 +20,8 @@
 #define NODE_YEARS 5
 #define BACKDATE_HOURS 24
 
-static const char *const scratch_files[] = {"conf", "request", "certificate", "index", "index.attr", "index.old", "index.attr.old"};
+static const char *const scratch_files[] = {"conf",       "request",   "certificate",   "index",
+                                            "index.attr", "index.old", "index.attr.old"};
 
 typedef struct {
     char *folder;
@@ -84,19 +86,21 @@ static char *request_new(const SetupContext *context, const char *key_path, cons
     g_autofree char *key_file = setup_path(context, key_path);
     g_autofree char *subject = g_strdup_printf("/O=Holdfast/CN=%s", name);
     char *request = NULL;
-    process_call(context->runner, OPENSSL_TIMEOUT_MS, &request, error, OPENSSL, "req", "-new", "-sha256", "-key", key_file, "-subj",
-                 subject, NULL);
+    process_call(context->runner, OPENSSL_TIMEOUT_MS, &request, error, OPENSSL, "req", "-new", "-sha256", "-key",
+                 key_file, "-subj", subject, NULL);
     return request;
 }
 
-/* Configuration of `openssl ca`: nothing of the machine's own openssl.cnf, nothing of the request but its key and name. */
+/* Configuration of `openssl ca`: nothing of the machine's own openssl.cnf, nothing of the request but its key and name.
+ */
 static char *signing_conf(const Scratch *scratch, const char *extensions)
 {
-    return g_strdup_printf("[ca]\ndefault_ca = holdfast\n[holdfast]\ndatabase = %s/index\nnew_certs_dir = %s\nrand_serial = yes\n"
-                           "default_md = sha256\nunique_subject = no\ncopy_extensions = none\nemail_in_dn = no\npolicy = any\n"
-                           "x509_extensions = extensions\n[any]\norganizationName = optional\ncommonName = supplied\n"
-                           "[extensions]\nsubjectKeyIdentifier = hash\n%s",
-                           scratch->folder, scratch->folder, extensions);
+    return g_strdup_printf(
+        "[ca]\ndefault_ca = holdfast\n[holdfast]\ndatabase = %s/index\nnew_certs_dir = %s\nrand_serial = yes\n"
+        "default_md = sha256\nunique_subject = no\ncopy_extensions = none\nemail_in_dn = no\npolicy = any\n"
+        "x509_extensions = extensions\n[any]\norganizationName = optional\ncommonName = supplied\n"
+        "[extensions]\nsubjectKeyIdentifier = hash\n%s",
+        scratch->folder, scratch->folder, extensions);
 }
 
 static char *openssl_date(int hours, int years)
@@ -108,8 +112,8 @@ static char *openssl_date(int hours, int years)
 }
 
 /* Sign with the CA key; ca_cert NULL: the request is the CA's own. */
-static char *certificate_sign(const SetupContext *context, const char *request, const char *extensions, const char *ca_cert,
-                              int years, GError **error)
+static char *certificate_sign(const SetupContext *context, const char *request, const char *extensions,
+                              const char *ca_cert, int years, GError **error)
 {
     g_auto(Scratch) scratch = {0};
     if (!scratch_open(&scratch, error)) {
@@ -126,8 +130,25 @@ static char *certificate_sign(const SetupContext *context, const char *request, 
     g_autofree char *key_file = setup_path(context, NODE_CA_KEY_FILE);
     g_autofree char *from = openssl_date(-BACKDATE_HOURS, 0);
     g_autofree char *until = openssl_date(0, years);
-    const char *argv[] = {OPENSSL, "ca", "-batch", "-notext", "-config", conf_file, "-in", request_file, "-out", certificate_file,
-                          "-keyfile", key_file, "-startdate", from, "-enddate", until, ca_cert ? "-cert" : "-selfsign", ca_cert, NULL};
+    const char *argv[] = {OPENSSL,
+                          "ca",
+                          "-batch",
+                          "-notext",
+                          "-config",
+                          conf_file,
+                          "-in",
+                          request_file,
+                          "-out",
+                          certificate_file,
+                          "-keyfile",
+                          key_file,
+                          "-startdate",
+                          from,
+                          "-enddate",
+                          until,
+                          ca_cert ? "-cert" : "-selfsign",
+                          ca_cert,
+                          NULL};
     if (!process_run_ok(context->runner, argv, NULL, OPENSSL_TIMEOUT_MS, NULL, error)) {
         return NULL;
     }
@@ -145,9 +166,10 @@ gboolean tls_ca_ensure(const SetupContext *context, const char *cluster, GError 
     g_autofree char *name = g_strdup_printf("Holdfast CA %s", cluster);
     g_autofree char *request = request_new(context, NODE_CA_KEY_FILE, name, error);
     g_autofree char *certificate =
-        request ? certificate_sign(context, request,
-                                   "basicConstraints = critical,CA:TRUE,pathlen:0\nkeyUsage = critical,keyCertSign,cRLSign\n", NULL,
-                                   CA_YEARS, error)
+        request ? certificate_sign(
+                      context, request,
+                      "basicConstraints = critical,CA:TRUE,pathlen:0\nkeyUsage = critical,keyCertSign,cRLSign\n", NULL,
+                      CA_YEARS, error)
                 : NULL;
     return certificate && setup_write(context, NODE_CA_FILE, certificate, -1, 0644, NULL, error);
 }
@@ -191,7 +213,9 @@ gboolean tls_qemu_folder(const SetupContext *context, GError **error)
     if (g_mkdir_with_parents(folder, 0700) != 0 || chmod(folder, 0700) != 0) {
         return holdfast_error_set_errno(error, errno, "cannot make folder %s", folder);
     }
-    return qemu_copy(context, NODE_CA_FILE, "ca-cert.pem", error) && qemu_copy(context, NODE_CERT_FILE, "server-cert.pem", error) &&
+    return qemu_copy(context, NODE_CA_FILE, "ca-cert.pem", error) &&
+           qemu_copy(context, NODE_CERT_FILE, "server-cert.pem", error) &&
            qemu_copy(context, NODE_KEY_FILE, "server-key.pem", error) &&
-           qemu_copy(context, NODE_CERT_FILE, "client-cert.pem", error) && qemu_copy(context, NODE_KEY_FILE, "client-key.pem", error);
+           qemu_copy(context, NODE_CERT_FILE, "client-cert.pem", error) &&
+           qemu_copy(context, NODE_KEY_FILE, "client-key.pem", error);
 }

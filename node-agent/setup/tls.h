@@ -13,8 +13,9 @@ gboolean tls_key_ensure(const SetupContext *context, GError **error);
 /* Certificate signing request of this node's key. Caller frees. */
 char *tls_request(const SetupContext *context, const char *node, GError **error);
 
-/* Sign `request` (PEM) with this node's copy of the CA key. Names in the certificate are the arguments, never what the request asks for:
- * node, localhost, ring0, ring1 (may be NULL), 127.0.0.1; good for servers and clients. INVALID: not a signing request. Caller frees. */
+/* Sign `request` (PEM) with this node's copy of the CA key. Names in the certificate are the arguments, never what the
+ * request asks for: node, localhost, ring0, ring1 (may be NULL), 127.0.0.1; good for servers and clients. INVALID: not
+ * a signing request. Caller frees. */
 char *tls_sign(const SetupContext *context, const char *request, const char *node, const char *ring0, const char *ring1,
                GError **error);
 

@@ -21,8 +21,8 @@ typedef struct {
 typedef struct Cli Cli;
 
 typedef struct {
-    const char *noun; /* NULL ends a list */
-    const char *verb; /* NULL: the noun is the whole command */
+    const char *noun;  /* NULL ends a list */
+    const char *verb;  /* NULL: the noun is the whole command */
     const char *words; /* "NAME [NODE]", for help */
     guint min_words, max_words;
     const CliOption *options; /* NULL: only the common ones */
@@ -35,9 +35,9 @@ struct Cli {
     char **words;        /* what follows the command */
     GHashTable *options; /* name -> GPtrArray of values */
     CliOutput output;
-    gboolean wait;       /* for operations to end */
-    gboolean colour;     /* standard output is a terminal and NO_COLOR is not set */
-    gboolean progress;   /* standard error is a terminal */
+    gboolean wait;     /* for operations to end */
+    gboolean colour;   /* standard output is a terminal and NO_COLOR is not set */
+    gboolean progress; /* standard error is a terminal */
     gboolean help;
     CliHttp *http;
 };

@@ -11,11 +11,13 @@ static void print_event(const Cli *cli, const json_t *event)
         g_autofree char *line = json_text_from(event);
         printf("%s\n", line);
     } else {
-        const char *time = cli_text(event, "time"), *kind = cli_text(event, "kind"), *object = cli_text(event, "object");
+        const char *time = cli_text(event, "time"), *kind = cli_text(event, "kind"),
+                   *object = cli_text(event, "object");
         const char *text = cli_text(event, "text"), *node = cli_text(event, "node");
         g_autofree char *clean = g_strdup(text ? text : "");
         g_strdelimit(clean, "\033\n", ' ');
-        cli_print("%-24s  %-4s %-18s %-20s %s\n", time ? time : "-", node ? node : "-", kind ? kind : "-", object ? object : "-", clean);
+        cli_print("%-24s  %-4s %-18s %-20s %s\n", time ? time : "-", node ? node : "-", kind ? kind : "-",
+                  object ? object : "-", clean);
     }
     fflush(stdout);
 }

@@ -30,7 +30,8 @@ static json_t *parse_parameters(char *const *words, GError **error)
     for (; *words; words++) {
         const char *equals = strchr(*words, '=');
         if (!equals || equals == *words) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "key=value: must be like ip=10.0.0.5, not '%s'", *words);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "key=value: must be like ip=10.0.0.5, not '%s'",
+                        *words);
             return NULL;
         }
         g_autofree char *key = g_strndup(*words, (gsize) (equals - *words));
@@ -49,8 +50,8 @@ static gboolean run_set(Cli *cli, GError **error)
     g_autofree char *path = cli_path("fencing", cli->words[0], NULL);
     g_autoptr(json_t) result = cli_http_request(cli->http, "PUT", path, body, error);
     if (result && !cli_print_json(cli, result)) {
-        cli_print("fence device of %s is set and unproven: `holdfast fence prove %s` powers it off and on once\n", cli->words[0],
-                  cli->words[0]);
+        cli_print("fence device of %s is set and unproven: `holdfast fence prove %s` powers it off and on once\n",
+                  cli->words[0], cli->words[0]);
     }
     return result != NULL;
 }
@@ -66,7 +67,8 @@ static gboolean run_confirm(Cli *cli, GError **error)
 {
     if (g_strcmp0(cli_option(cli, "confirm"), cli->words[0]) != 0) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                    "--confirm: switch %s off at its power, see that it is off, then repeat with --confirm %s", cli->words[0], cli->words[0]);
+                    "--confirm: switch %s off at its power, see that it is off, then repeat with --confirm %s",
+                    cli->words[0], cli->words[0]);
         return FALSE;
     }
     g_autoptr(json_t) body = json_pack("{s:s}", "confirm", cli->words[0]);

@@ -32,8 +32,8 @@ static void print_disks(const json_t *guest)
         g_autofree char *label = g_strdup_printf("Volume %zu", i);
         g_autofree char *size = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
         g_autofree char *replicas = view_replicas(volume);
-        g_autofree char *text =
-            g_strdup_printf("%s%s%s, %s", size, image ? ", from image " : "", image ? image : "", *replicas ? replicas : "unknown");
+        g_autofree char *text = g_strdup_printf("%s%s%s, %s", size, image ? ", from image " : "", image ? image : "",
+                                                *replicas ? replicas : "unknown");
         cli_print_field(label, text);
     }
 }

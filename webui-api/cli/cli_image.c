@@ -17,13 +17,14 @@ static gboolean run_list(Cli *cli, GError **error)
         return images != NULL;
     }
     gboolean wide = cli->output == CLI_OUTPUT_WIDE;
-    g_autoptr(CliTable) table =
-        wide ? table_new("NAME", ">SIZE", "NODES", "CREATED", "SHA256", NULL) : table_new("NAME", ">SIZE", "NODES", "CREATED", NULL);
+    g_autoptr(CliTable) table = wide ? table_new("NAME", ">SIZE", "NODES", "CREATED", "SHA256", NULL)
+                                     : table_new("NAME", ">SIZE", "NODES", "CREATED", NULL);
     for (size_t i = 0; i < json_array_size(images); i++) {
         const json_t *image = json_array_get(images, i);
         g_autofree char *size = units_from_mib((cli_number(image, "size_bytes") + 1048575) / 1048576);
         g_autofree char *nodes = cli_join(cli_get(image, "nodes"));
-        table_add(table, cli_text(image, "name"), size, nodes, cli_text(image, "created_at"), cli_text(image, "sha256"));
+        table_add(table, cli_text(image, "name"), size, nodes, cli_text(image, "created_at"),
+                  cli_text(image, "sha256"));
     }
     g_autofree char *text = table_format(table, cli->colour);
     cli_print("%s", text);
@@ -34,8 +35,8 @@ static void show_upload(gint64 sent, gint64 total, gpointer user_data)
 {
     const Cli *cli = user_data;
     if (cli->progress) {
-        fprintf(stderr, "\r\033[Kuploading %d %% (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " MiB)", (int) (sent * 100 / total),
-                sent >> 20, total >> 20);
+        fprintf(stderr, "\r\033[Kuploading %d %% (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " MiB)",
+                (int) (sent * 100 / total), sent >> 20, total >> 20);
     }
 }
 

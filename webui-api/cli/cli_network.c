@@ -32,8 +32,8 @@ static gboolean run_create(Cli *cli, GError **error)
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--vlan: must be 0 to 4094, not '%s'", vlan_text);
         return FALSE;
     }
-    g_autoptr(json_t) body = json_pack("{s:s, s:s?, s:I}", "name", cli->words[0], "interface", cli_option(cli, "interface"), "vlan",
-                                       (json_int_t) vlan);
+    g_autoptr(json_t) body = json_pack("{s:s, s:s?, s:I}", "name", cli->words[0], "interface",
+                                       cli_option(cli, "interface"), "vlan", (json_int_t) vlan);
     g_autofree char *path = cli_path("networks", NULL);
     g_autoptr(json_t) network = cli_http_request(cli->http, "POST", path, body, error);
     if (network && !cli_print_json(cli, network)) {

@@ -37,7 +37,9 @@ static gboolean run_show(Cli *cli, GError **error)
     cli_print_field("Networks", cli_text(node, "ring0"));
     cli_print_field("", cli_text(node, "ring1"));
     cli_print_field("Memory", memory);
-    cli_print_field("KVM", !known ? "unknown" : cli_true(node, "status.kvm") ? "yes" : "NO: guests are emulated, slowly");
+    cli_print_field("KVM", !known                         ? "unknown"
+                           : cli_true(node, "status.kvm") ? "yes"
+                                                          : "NO: guests are emulated, slowly");
     cli_print_field("Version", cli_text(node, "status.product_version"));
     cli_print_field("Note", cli_text(node, "status.condition"));
     return TRUE;

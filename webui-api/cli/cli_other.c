@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Commands that are no noun of the cluster: token, api; init and join are listed for help only, main() hands them over. */
+ * Commands that are no noun of the cluster: token, api; init and join are listed for help only, main() hands them over.
+ */
 #include "common/error.h"
 #include "webui-api/cli/cli.h"
 #include "webui-api/cli/table.h"
@@ -12,7 +13,8 @@ static gboolean run_token_create(Cli *cli, GError **error)
     const char *text = cli_option(cli, "ttl");
     gint64 ttl_s = 0;
     if (text && !g_ascii_string_to_signed(text, 10, 60, 7 * 86400, &ttl_s, NULL)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--ttl: must be 60 to 604800 seconds, not '%s'", text);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--ttl: must be 60 to 604800 seconds, not '%s'",
+                    text);
         return FALSE;
     }
     g_autoptr(json_t) body = text ? json_pack("{s:I}", "ttl_s", (json_int_t) ttl_s) : json_object();
@@ -31,7 +33,8 @@ static gboolean run_api(Cli *cli, GError **error)
     g_autofree char *method = g_ascii_strup(cli->words[0], -1);
     const char *path = cli->words[1], *text = cli->words[2];
     if (path[0] != '/') {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "PATH: must begin with '/', like /api/v1/status, not '%s'", path);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "PATH: must begin with '/', like /api/v1/status, not '%s'", path);
         return FALSE;
     }
     g_autoptr(json_t) body = text ? json_text_parse(text, -1, "BODY", error) : NULL;

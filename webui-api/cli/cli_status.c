@@ -24,8 +24,8 @@ static void print_head(const Cli *cli, const json_t *status)
     cli_print("  Quorum  %s%s%s\n", quorate ? "" : red, quorate ? "yes" : "NO: this side may not start or move guests",
               quorate ? "" : plain);
     cli_print("  DC      %s\n", dc ? dc : "none: nobody decides about fail-over now");
-    cli_print("  HA      %s%s%s\n", armed ? "" : red, armed ? "armed" : "NOT ARMED: a dead node's guests wait for an operator",
-              armed ? "" : plain);
+    cli_print("  HA      %s%s%s\n", armed ? "" : red,
+              armed ? "armed" : "NOT ARMED: a dead node's guests wait for an operator", armed ? "" : plain);
     cli_print("  Nodes   %u of %zu online\n", count_true(nodes, "online"), json_array_size(nodes));
     cli_print("  Guests  %u of %zu protected\n", count_true(guests, "status.protected"), json_array_size(guests));
 }
@@ -40,33 +40,45 @@ static void node_remedies(GPtrArray *remedies, const json_t *node)
     const char *name = cli_text(node, "name"), *fencing = cli_text(node, "fencing.state");
     name = name ? name : "?";
     if (json_is_false(cli_get(node, "clean"))) {
-        add_remedy(remedies, g_strdup_printf("%s: if fencing does not succeed, switch its power off by hand, then `holdfast fence confirm %s "
-                                             "--confirm %s`",
-                                             name, name, name));
+        add_remedy(remedies,
+                   g_strdup_printf(
+                       "%s: if fencing does not succeed, switch its power off by hand, then `holdfast fence confirm %s "
+                       "--confirm %s`",
+                       name, name, name));
     } else if (!cli_true(node, "online")) {
         add_remedy(remedies, g_strdup_printf("%s is offline: look at its console, power and cluster network", name));
     } else if (!cli_true(node, "agent")) {
         add_remedy(remedies, g_strdup_printf("%s: `systemctl status holdfastd` there (its guests keep running)", name));
     } else if (cli_true(node, "standby")) {
-        add_remedy(remedies, g_strdup_printf("%s is in standby: `holdfast node online %s` when it may carry guests again", name, name));
+        add_remedy(
+            remedies,
+            g_strdup_printf("%s is in standby: `holdfast node online %s` when it may carry guests again", name, name));
+    }
+    if (!cli_true(node, "online")) {
+        return; /* its fencing cannot be proven now */
     }
     if (!fencing) {
-        add_remedy(remedies, g_strdup_printf("%s has no fence device: `holdfast fence set %s AGENT key=value...`", name, name));
+        add_remedy(remedies,
+                   g_strdup_printf("%s has no fence device: `holdfast fence set %s AGENT key=value...`", name, name));
     } else if (strcmp(fencing, "unproven") == 0) {
-        add_remedy(remedies, g_strdup_printf("%s: `holdfast fence prove %s` (it powers the node off and on once)", name, name));
+        add_remedy(remedies,
+                   g_strdup_printf("%s: `holdfast fence prove %s` (it powers the node off and on once)", name, name));
     }
 }
 
 static void guest_remedies(GPtrArray *remedies, const json_t *guest)
 {
     const char *name = cli_text(guest, "name");
+    name = name ? name : "?";
     const json_t *conditions = cli_get(guest, "status.conditions");
     for (size_t i = 0; i < json_array_size(conditions); i++) {
         const char *text = json_string_value(json_array_get(conditions, i));
         add_remedy(remedies, g_strdup_printf("guest %s: %s", name, text ? text : "?"));
     }
     if (strcmp(view_guest_state(guest), "failed") == 0) {
-        add_remedy(remedies, g_strdup_printf("guest %s failed: `holdfast guest show %s`, then `holdfast guest start %s`", name, name, name));
+        add_remedy(remedies,
+                   g_strdup_printf("guest %s failed: `holdfast guest show %s`, then `holdfast guest start %s`", name,
+                                   name, name));
     }
 }
 
@@ -82,7 +94,8 @@ static void print_lines(const char *heading, const char *mark, const GPtrArray *
 
 static void print_problems(const json_t *status)
 {
-    const json_t *problems = cli_get(status, "problems"), *nodes = cli_get(status, "nodes"), *guests = cli_get(status, "guests");
+    const json_t *problems = cli_get(status, "problems"), *nodes = cli_get(status, "nodes"),
+                 *guests = cli_get(status, "guests");
     g_autoptr(GPtrArray) lines = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) remedies = g_ptr_array_new_with_free_func(g_free);
     for (size_t i = 0; i < json_array_size(problems); i++) {

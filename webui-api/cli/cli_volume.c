@@ -17,11 +17,13 @@ static gboolean run_list(Cli *cli, GError **error)
 
 static void print_replica(const json_t *replica)
 {
-    const char *disk = cli_text(replica, "disk"), *role = cli_text(replica, "role"), *connection = cli_text(replica, "connection");
+    const char *disk = cli_text(replica, "disk"), *role = cli_text(replica, "role"),
+               *connection = cli_text(replica, "connection");
     const char *gate = cli_text(replica, "gate"), *node = cli_text(replica, "node");
-    g_autofree char *text = g_strdup_printf("%s: disk %s, %s, %s, gate %s%s", node ? node : "?", disk ? disk : "unknown",
-                                            role ? role : "role unknown", connection ? connection : "connection unknown",
-                                            gate ? gate : "unknown", cli_true(replica, "suspended") ? ", I/O FROZEN" : "");
+    g_autofree char *text =
+        g_strdup_printf("%s: disk %s, %s, %s, gate %s%s", node ? node : "?", disk ? disk : "unknown",
+                        role ? role : "role unknown", connection ? connection : "connection unknown",
+                        gate ? gate : "unknown", cli_true(replica, "suspended") ? ", I/O FROZEN" : "");
     cli_print_field("Replica", text);
 }
 

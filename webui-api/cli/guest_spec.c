@@ -38,7 +38,8 @@ static gboolean set_number(const Cli *cli, const char *option, json_t *spec, GEr
         return TRUE;
     }
     if (!g_ascii_string_to_signed(text, 10, 0, G_MAXINT32, &number, NULL)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--%s: must be a whole number, not '%s'", option, text);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--%s: must be a whole number, not '%s'", option,
+                    text);
         return FALSE;
     }
     json_object_set_new(spec, option, json_integer(number));
@@ -67,7 +68,8 @@ static json_t *parse_volume(const char *text, GError **error)
         } else if (g_str_has_prefix(parts[i], "image=") && parts[i][strlen("image=")]) {
             json_object_set_new(volume, "image", json_string(parts[i] + strlen("image=")));
         } else {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "--volume: must be like size=4G,image=IMAGE, not '%s'", text);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                        "--volume: must be like size=4G,image=IMAGE, not '%s'", text);
             return NULL;
         }
     }
@@ -105,7 +107,8 @@ static json_t *build_volumes(const Cli *cli, GError **error)
         return NULL;
     }
     if (!given && !short_form) {
-        invalid(error, "--image: a guest needs a volume: give --image IMAGE, --size SIZE or --volume size=SIZE,image=IMAGE");
+        invalid(error,
+                "--image: a guest needs a volume: give --image IMAGE, --size SIZE or --volume size=SIZE,image=IMAGE");
         return NULL;
     }
     if (short_form && !add_sizes(cli, volumes, error)) {
@@ -129,8 +132,9 @@ static json_t *build_spec(const Cli *cli, GError **error)
         invalid(error, "--memory: is needed, for example --memory 512M (or take everything from a file with -f)");
         return NULL;
     }
-    if (!units_parse_mib(cli_option(cli, "memory"), "--memory", &memory_mib, error) || !set_number(cli, "vcpus", spec, error) ||
-        !set_number(cli, "replicas", spec, error) || !set_number(cli, "priority", spec, error)) {
+    if (!units_parse_mib(cli_option(cli, "memory"), "--memory", &memory_mib, error) ||
+        !set_number(cli, "vcpus", spec, error) || !set_number(cli, "replicas", spec, error) ||
+        !set_number(cli, "priority", spec, error)) {
         return NULL;
     }
     json_t *volumes = build_volumes(cli, error);
@@ -177,7 +181,9 @@ static json_t *body_from_file(const Cli *cli, GError **error)
     spec = spec ? spec : value;
     name = name ? name : json_string_value(json_object_get(value, "name"));
     if (!name || !json_is_object(spec)) {
-        invalid(error, "--file: must hold {\"name\": ..., \"spec\": {...}}, or a spec alone with the name on the command line");
+        invalid(
+            error,
+            "--file: must hold {\"name\": ..., \"spec\": {...}}, or a spec alone with the name on the command line");
         return NULL;
     }
     if (cli_flag(cli, "stopped")) {

@@ -29,7 +29,8 @@ static void append_options(GString *text, const CliOption *options)
         g_autofree char *letter = options->letter ? g_strdup_printf("-%c, ", options->letter) : g_strdup("    ");
         g_autofree char *left = g_strdup_printf("%s--%s%s%s", letter, options->name, options->metavar ? " " : "",
                                                 options->metavar ? options->metavar : "");
-        g_autofree char *right = g_strconcat(options->help, options->kind == CLI_OPTION_REPEATED ? " (repeatable)" : "", NULL);
+        g_autofree char *right =
+            g_strconcat(options->help, options->kind == CLI_OPTION_REPEATED ? " (repeatable)" : "", NULL);
         append_line(text, left, right, SYNOPSIS_WIDTH - 4);
     }
 }
@@ -54,9 +55,10 @@ char *help_commands(const char *noun)
     }
     g_string_append(text, "\nOptions of every command:\n");
     append_options(text, cli_common_options);
-    g_string_append(text, "\nHOLDFAST_API (unix:/path, http://host:port) and HOLDFAST_TOKEN say which API to ask.\n"
-                          "Exit status: 0 done, 1 failed, 2 wrong input, 3 not found, 4 exists, 5 changed meanwhile, 6 busy,\n"
-                          "7 unavailable, 8 timeout, 9 refused, 10 no space, 11 unsupported, 12 cancelled, 13 denied.\n");
+    g_string_append(
+        text, "\nHOLDFAST_API (unix:/path, http://host:port) and HOLDFAST_TOKEN say which API to ask.\n"
+              "Exit status: 0 done, 1 failed, 2 wrong input, 3 not found, 4 exists, 5 changed meanwhile, 6 busy,\n"
+              "7 unavailable, 8 timeout, 9 refused, 10 no space, 11 unsupported, 12 cancelled, 13 denied.\n");
     return g_string_free(text, FALSE);
 }
 

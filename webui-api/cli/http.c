@@ -216,8 +216,8 @@ static gboolean unreachable(const CliHttp *http, CURLcode result, const char *de
     }
     gboolean timeout = result == CURLE_OPERATION_TIMEDOUT && os_errno == 0;
     g_set_error(error, HOLDFAST_ERROR, timeout ? HOLDFAST_ERROR_TIMEOUT : HOLDFAST_ERROR_UNAVAILABLE,
-                "no answer from the Holdfast API at %s: %s; guests keep running; see `systemctl status holdfast-api`", http->address,
-                *detail ? detail : curl_easy_strerror(result));
+                "no answer from the Holdfast API at %s: %s; guests keep running; see `systemctl status holdfast-api`",
+                http->address, *detail ? detail : curl_easy_strerror(result));
     return FALSE;
 }
 
@@ -229,7 +229,8 @@ static gboolean problem_take(const GString *body, long status, GError **error)
     if (code && detail) {
         g_set_error_literal(error, HOLDFAST_ERROR, holdfast_error_from_name(code), detail);
     } else {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "HTTP status %ld from something that is not the Holdfast API", status);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                    "HTTP status %ld from something that is not the Holdfast API", status);
     }
     return FALSE;
 }
@@ -257,7 +258,8 @@ static gboolean transfer_run(CliHttp *http, Transfer *transfer, struct curl_slis
         return FALSE;
     }
     if (transfer->too_large) {
-        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the answer of the Holdfast API is larger than 16 MiB");
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                            "the answer of the Holdfast API is larger than 16 MiB");
         return FALSE;
     }
     /* A refused upload may be answered, and then cut off, before all of it was sent: the answer counts. */
@@ -295,8 +297,8 @@ json_t *cli_http_request(CliHttp *http, const char *method, const char *path, co
     return transfer_run(http, &transfer, headers, error) ? transfer_json(&transfer, error) : NULL;
 }
 
-json_t *cli_http_upload(CliHttp *http, const char *path, const char *file_path, CliHttpProgress progress, gpointer user_data,
-                        GError **error)
+json_t *cli_http_upload(CliHttp *http, const char *path, const char *file_path, CliHttpProgress progress,
+                        gpointer user_data, GError **error)
 {
     struct stat info;
     FILE *file = fopen(file_path, "re");
@@ -331,7 +333,8 @@ gboolean cli_http_stream(CliHttp *http, const char *path, CliHttpLine line, gpoi
     struct curl_slist *headers = curl_slist_append(NULL, "Accept: text/event-stream");
     if (transfer_run(http, &transfer, headers, &problem)) {
         if (!transfer.stopped) {
-            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "the event stream ended: holdfast-api or holdfastd was stopped");
+            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                                "the event stream ended: holdfast-api or holdfastd was stopped");
         }
         return transfer.stopped;
     }

@@ -33,7 +33,8 @@ static gboolean show_help(const Cli *cli, GError **error)
     const char *noun = cli->words ? cli->words[0] : NULL;
     g_autofree char *text = cli->command ? help_command(cli->command) : help_commands(noun);
     if (!text) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "there is no command '%s'; see `holdfast help`", noun);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "there is no command '%s'; see `holdfast help`",
+                    noun);
         return FALSE;
     }
     fputs(text, stdout);

@@ -147,7 +147,8 @@ static gboolean check_words(const Cli *cli, GError **error)
         return invalid(error, "'%s' is one word too many; usage: holdfast %s%s%s %s", cli->words[command->max_words],
                        command->noun, separator, verb, command->words);
     }
-    return invalid(error, "something is missing; usage: holdfast %s%s%s %s", command->noun, separator, verb, command->words);
+    return invalid(error, "something is missing; usage: holdfast %s%s%s %s", command->noun, separator, verb,
+                   command->words);
 }
 
 gboolean parse_command_line(char *const *arguments, Cli *out, GError **error)

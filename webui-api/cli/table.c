@@ -17,9 +17,9 @@ struct CliTable {
 static const struct {
     const char *word, *colour;
 } word_colours[] = {
-    {"running", "32"}, {"online", "32"},  {"proven", "32"},  {"succeeded", "32"}, {"yes", "32"},
-    {"stopped", "2"},  {"offline", "31"}, {"failed", "31"},  {"UNCLEAN", "31"},   {"NO", "31"},
-    {"DOWN", "31"},    {"unknown", "33"}, {"unproven", "33"}, {"standby", "33"},  {"proving", "33"},
+    {"running", "32"}, {"online", "32"},  {"proven", "32"},   {"succeeded", "32"}, {"yes", "32"},
+    {"stopped", "2"},  {"offline", "31"}, {"failed", "31"},   {"UNCLEAN", "31"},   {"NO", "31"},
+    {"DOWN", "31"},    {"unknown", "33"}, {"unproven", "33"}, {"standby", "33"},   {"proving", "33"},
 };
 
 static char *clean(const char *text)
@@ -161,7 +161,7 @@ gboolean units_parse_mib(const char *text, const char *what, gint64 *ret_mib, GE
             return TRUE;
         }
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: must be a size like 4096 (MiB), 512M, 4G or 1T, not '%s'", what,
-                text);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                "%s: must be a size like 4096 (MiB), 512M, 4G or 1T, not '%s'", what, text);
     return FALSE;
 }

@@ -67,26 +67,29 @@ static char *pool_of(const json_t *node)
 
 char *view_nodes(const json_t *nodes, gboolean wide, gboolean colour)
 {
-    g_autoptr(CliTable) table =
-        wide ? table_new("NAME", "STATE", "AGENT", "FENCING", "MEMORY FREE", "POOL USED", "DC", ">ID", "RING0", "RING1", "VERSION",
-                         "NOTE", NULL)
-             : table_new("NAME", "STATE", "AGENT", "FENCING", "MEMORY FREE", "POOL USED", NULL);
+    g_autoptr(CliTable) table = wide ? table_new("NAME", "STATE", "AGENT", "FENCING", "MEMORY FREE", "POOL USED", "DC",
+                                                 ">ID", "RING0", "RING1", "VERSION", "NOTE", NULL)
+                                     : table_new("NAME", "STATE", "AGENT", "FENCING", "MEMORY FREE", "POOL USED", NULL);
     for (size_t i = 0; i < json_array_size(nodes); i++) {
         const json_t *node = json_array_get(nodes, i);
         g_autofree char *fencing = view_fencing(cli_get(node, "fencing"));
         g_autofree char *memory = memory_of(node), *pool = pool_of(node);
         g_autofree char *id = g_strdup_printf("%" G_GINT64_FORMAT, cli_number(node, "id"));
-        table_add(table, cli_text(node, "name"), view_node_state(node), cli_true(node, "agent") ? "yes" : "DOWN", fencing, memory,
-                  pool, cli_true(node, "dc") ? "yes" : NULL, id, cli_text(node, "ring0"), cli_text(node, "ring1"),
-                  cli_text(node, "status.product_version"), cli_text(node, "status.condition"));
+        table_add(table, cli_text(node, "name"), view_node_state(node),
+                  cli_true(node, "agent")    ? "yes"
+                  : cli_true(node, "online") ? "DOWN"
+                                             : NULL,
+                  fencing, memory, pool, cli_true(node, "dc") ? "yes" : NULL, id, cli_text(node, "ring0"),
+                  cli_text(node, "ring1"), cli_text(node, "status.product_version"),
+                  cli_text(node, "status.condition"));
     }
     return table_format(table, colour);
 }
 
 char *view_guests(const json_t *guests, gboolean wide, gboolean colour)
 {
-    g_autoptr(CliTable) table = wide ? table_new("NAME", "STATE", "NODE", "PROTECTED", ">MEMORY", ">VCPUS", "REPLICAS", "IN SYNC",
-                                                 "CREATED", "UUID", NULL)
+    g_autoptr(CliTable) table = wide ? table_new("NAME", "STATE", "NODE", "PROTECTED", ">MEMORY", ">VCPUS", "REPLICAS",
+                                                 "IN SYNC", "CREATED", "UUID", NULL)
                                      : table_new("NAME", "STATE", "NODE", "PROTECTED", ">MEMORY", ">VCPUS", NULL);
     for (size_t i = 0; i < json_array_size(guests); i++) {
         const json_t *guest = json_array_get(guests, i);
@@ -95,8 +98,8 @@ char *view_guests(const json_t *guests, gboolean wide, gboolean colour)
         g_autofree char *vcpus = g_strdup_printf("%" G_GINT64_FORMAT, cli_number(guest, "spec.vcpus"));
         g_autofree char *nodes = cli_join(cli_get(guest, "nodes"));
         g_autofree char *in_sync = cli_join(cli_get(guest, "status.in_sync"));
-        table_add(table, cli_text(guest, "name"), view_guest_state(guest), cli_text(guest, "status.node"), protection, memory, vcpus,
-                  nodes, in_sync, cli_text(guest, "created_at"), cli_text(guest, "uuid"));
+        table_add(table, cli_text(guest, "name"), view_guest_state(guest), cli_text(guest, "status.node"), protection,
+                  memory, vcpus, nodes, in_sync, cli_text(guest, "created_at"), cli_text(guest, "uuid"));
     }
     return table_format(table, colour);
 }
@@ -113,7 +116,8 @@ char *view_replicas(const json_t *volume)
         if (json_is_integer(permille) && json_integer_value(permille) < 1000) {
             g_string_append_printf(text, " %d %%", (int) json_integer_value(permille) / 10);
         }
-        g_string_append_printf(text, " on %s%s", node ? node : "?", cli_true(replica, "suspended") ? " (I/O FROZEN)" : "");
+        g_string_append_printf(text, " on %s%s", node ? node : "?",
+                               cli_true(replica, "suspended") ? " (I/O FROZEN)" : "");
     }
     return g_string_free(text, FALSE);
 }
@@ -126,7 +130,8 @@ char *view_volumes(const json_t *volumes, gboolean wide, gboolean colour)
         const json_t *volume = json_array_get(volumes, i);
         g_autofree char *size = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
         g_autofree char *replicas = view_replicas(volume);
-        table_add(table, cli_text(volume, "name"), cli_text(volume, "guest"), size, replicas, cli_text(volume, "image"));
+        table_add(table, cli_text(volume, "name"), cli_text(volume, "guest"), size, replicas,
+                  cli_text(volume, "image"));
     }
     return table_format(table, colour);
 }

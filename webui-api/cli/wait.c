@@ -20,9 +20,9 @@ char *wait_progress_text(const json_t *operation)
     if (total <= 0) {
         return g_strdup(stage && *stage ? stage : "working");
     }
-    return g_strdup_printf("%s %d %% (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT "%s%s)", stage && *stage ? stage : "working",
-                           (int) (CLAMP((double) done / (double) total, 0, 1) * 100), done, total, unit ? " " : "",
-                           unit ? unit : "");
+    return g_strdup_printf(
+        "%s %d %% (%" G_GINT64_FORMAT " of %" G_GINT64_FORMAT "%s%s)", stage && *stage ? stage : "working",
+        (int) (CLAMP((double) done / (double) total, 0, 1) * 100), done, total, unit ? " " : "", unit ? unit : "");
 }
 
 /* A terminal sees one line that changes; a log file sees each stage once. */
@@ -45,7 +45,8 @@ static void show_progress(const Cli *cli, const json_t *operation, char **shown)
 static gboolean interrupted(const char *id, GError **error)
 {
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
-                "no longer waiting; the operation goes on. Look with `holdfast op show %s`, wait with `holdfast op wait %s`, stop it "
+                "no longer waiting; the operation goes on. Look with `holdfast op show %s`, wait with `holdfast op "
+                "wait %s`, stop it "
                 "with `holdfast op cancel %s`",
                 id, id, id);
     return FALSE;
@@ -121,7 +122,8 @@ gboolean wait_finish(Cli *cli, const json_t *operation, GError **error)
 {
     const char *id = cli_text(operation, "id");
     if (!id) {
-        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the API did not name the operation: are both sides of one version?");
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                            "the API did not name the operation: are both sides of one version?");
         return FALSE;
     }
     if (cli->wait) {

@@ -4,8 +4,8 @@
 
 #include "webui-api/cli/cli.h"
 
-/* After a mutation: wait for `operation` to end, or with --no-wait print its id. A failed or cancelled operation is an error with its own
- * code. Ctrl-C is CANCELLED, saying that the operation goes on. */
+/* After a mutation: wait for `operation` to end, or with --no-wait print its id. A failed or cancelled operation is an
+ * error with its own code. Ctrl-C is CANCELLED, saying that the operation goes on. */
 gboolean wait_finish(Cli *cli, const json_t *operation, GError **error);
 /* The same by id, waiting whatever --no-wait says. */
 gboolean wait_for(Cli *cli, const char *id, GError **error);

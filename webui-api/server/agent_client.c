@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Client of holdfastd's line-framed JSON socket. A connection costs some 20 microseconds here, so there is no pool to go stale. */
+ * Client of holdfastd's line-framed JSON socket. A connection costs some 20 microseconds here, so there is no pool to
+ * go stale. */
 #include "webui-api/server/agent_client.h"
 
 #include "common/error.h"
@@ -81,7 +82,8 @@ static gboolean wait_failed(WaitResult result, const char *verb, GError **error)
 {
     if (result == WAIT_TIMEOUT) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
-                    "holdfastd did not answer '%s' in time; whether it was done is unknown: look before repeating it", verb);
+                    "holdfastd did not answer '%s' in time; whether it was done is unknown: look before repeating it",
+                    verb);
     } else {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "holdfast-api is being stopped; ask again");
     }
@@ -137,7 +139,8 @@ static gboolean stream_send(AgentStream *stream, const char *text, gsize length,
     return TRUE;
 }
 
-/* The next whole line without its newline, or NULL with *ret_wait set: READY then means that the stream is broken or over. */
+/* The next whole line without its newline, or NULL with *ret_wait set: READY then means that the stream is broken or
+ * over. */
 static char *stream_line(AgentStream *stream, gint64 deadline_us, int client_fd, WaitResult *ret_wait)
 {
     gsize searched = 0;
@@ -168,9 +171,8 @@ static char *stream_line(AgentStream *stream, gint64 deadline_us, int client_fd,
 
 static char *request_text(const AgentRequest *request)
 {
-    g_autoptr(json_t) envelope =
-        json_pack("{s:i, s:s, s:s, s:O, s:s}", "v", 1, "id", request->request_id, "verb", request->verb, "args",
-                  request->arguments, "user", request->user);
+    g_autoptr(json_t) envelope = json_pack("{s:i, s:s, s:s, s:O, s:s}", "v", 1, "id", request->request_id, "verb",
+                                           request->verb, "args", request->arguments, "user", request->user);
     g_autofree char *text = json_text_from(envelope);
     return g_strconcat(text, "\n", NULL);
 }
@@ -178,7 +180,8 @@ static char *request_text(const AgentRequest *request)
 static json_t *bad_answer(const char *verb, const char *why, GError **error)
 {
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                "holdfastd's answer to '%s' makes no sense (%s); are holdfastd and holdfast-api of the same version?", verb, why);
+                "holdfastd's answer to '%s' makes no sense (%s); are holdfastd and holdfast-api of the same version?",
+                verb, why);
     return NULL;
 }
 
@@ -212,8 +215,8 @@ static json_t *stream_ask(AgentStream *stream, const AgentRequest *request, int 
     g_autofree char *text = request_text(request);
     gsize length = strlen(text);
     if (length > LINE_MAX_BYTES) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "body: too large for holdfastd (%" G_GSIZE_FORMAT " bytes)",
-                    length);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "body: too large for holdfastd (%" G_GSIZE_FORMAT " bytes)", length);
         return NULL;
     }
     if (!stream_send(stream, text, length, deadline_us, request->verb, error)) {

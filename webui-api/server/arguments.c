@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Building the arguments of a verb. Only the outer shape is judged here; what a spec may hold is holdfastd's business. */
+ * Building the arguments of a verb. Only the outer shape is judged here; what a spec may hold is holdfastd's business.
+ */
 #include "webui-api/server/arguments.h"
 
 #include "common/error.h"
@@ -33,8 +34,8 @@ static gboolean check_range(const RouteField *field, gint64 number, GError **err
         return TRUE;
     }
     g_autofree char *text =
-        g_strdup_printf("must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT, field->min,
-                        field->max, number);
+        g_strdup_printf("must be between %" G_GINT64_FORMAT " and %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT,
+                        field->min, field->max, number);
     return field_invalid(error, field->name, text);
 }
 
@@ -44,7 +45,8 @@ static gboolean check_value(const RouteField *field, const json_t *value, GError
     case ROUTE_FIELD_STRING:
         return json_is_string(value) || field_invalid(error, field->name, "must be a string");
     case ROUTE_FIELD_NULLABLE_STRING:
-        return json_is_string(value) || json_is_null(value) || field_invalid(error, field->name, "must be a string or null");
+        return json_is_string(value) || json_is_null(value) ||
+               field_invalid(error, field->name, "must be a string or null");
     case ROUTE_FIELD_BOOL:
         return json_is_boolean(value) || field_invalid(error, field->name, "must be true or false");
     case ROUTE_FIELD_OBJECT:
@@ -58,7 +60,8 @@ static gboolean check_value(const RouteField *field, const json_t *value, GError
 
 static gboolean add_body(const Route *route, const GString *text, json_t *arguments, GError **error)
 {
-    g_autoptr(json_t) body = text->len > 0 ? json_text_parse(text->str, (gssize) text->len, "body", error) : json_object();
+    g_autoptr(json_t) body =
+        text->len > 0 ? json_text_parse(text->str, (gssize) text->len, "body", error) : json_object();
     if (!body) {
         return FALSE;
     }
@@ -122,7 +125,8 @@ static gboolean add_query(const Route *route, GHashTable *query, json_t *argumen
     return TRUE;
 }
 
-json_t *arguments_build(const Route *route, GHashTable *variables, GHashTable *query, const GString *body, GError **error)
+json_t *arguments_build(const Route *route, GHashTable *variables, GHashTable *query, const GString *body,
+                        GError **error)
 {
     g_autoptr(json_t) arguments = json_object();
     if (!add_body(route, body, arguments, error) || (query && !add_query(route, query, arguments, error))) {

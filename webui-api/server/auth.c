@@ -17,15 +17,17 @@ gboolean auth_check_peer(int fd, char **ret_user, GError **error)
     struct ucred peer;
     socklen_t length = sizeof peer;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || (peer.uid != 0 && peer.uid != geteuid())) {
-        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_DENIED,
-                            "only root may use this socket: run the command with sudo, or use the TCP listener with a token");
+        g_set_error_literal(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_DENIED,
+            "only root may use this socket: run the command with sudo, or use the TCP listener with a token");
         return FALSE;
     }
     *ret_user = peer.uid == 0 ? g_strdup("root") : g_strdup_printf("uid %u", peer.uid);
     return TRUE;
 }
 
-/* Equal length digests of both sides are compared without a branch: time tells nothing about the token or its length. */
+/* Equal length digests of both sides are compared without a branch: time tells nothing about the token or its length.
+ */
 static gboolean texts_equal(const char *a, const char *b)
 {
     guint8 left[32], right[32];
@@ -49,7 +51,8 @@ gboolean auth_check_token(const char *header, const char *token_path, GError **e
     g_autofree char *token = file_read(token_path, TOKEN_FILE_MAX_BYTES, &problem);
     if (!token || strlen(g_strstrip(token)) < TOKEN_MIN_CHARACTERS) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_DENIED,
-                    "no API token is set up on this node, so nobody gets in over TCP: write one of at least %d characters to %s "
+                    "no API token is set up on this node, so nobody gets in over TCP: write one of at least %d "
+                    "characters to %s "
                     "(%s), or use `holdfast` as root on the node",
                     TOKEN_MIN_CHARACTERS, token_path, problem ? problem->message : "it is too short");
         return FALSE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * GET /events as text/event-stream. The connection's own thread waits for the agent, the end of the process and the client's
- * hang-up at once; a comment every 15 s shows proxies and a dead client's kernel that the stream lives. */
+ * GET /events as text/event-stream. The connection's own thread waits for the agent, the end of the process and the
+ * client's hang-up at once; a comment every 15 s shows proxies and a dead client's kernel that the stream lives. */
 #include "webui-api/server/events.h"
 
 #include "common/error.h"
@@ -33,7 +33,8 @@ char *events_format(const json_t *event)
     if (json_is_integer(index)) {
         g_string_append_printf(text, "id: %" JSON_INTEGER_FORMAT "\n", json_integer_value(index));
     }
-    /* All kinds arrive as plain messages; only "reset" (the past is gone: fetch everything again) is a type of its own. */
+    /* All kinds arrive as plain messages; only "reset" (the past is gone: fetch everything again) is a type of its own.
+     */
     if (g_strcmp0(json_string_value(json_object_get(event, "kind")), "reset") == 0) {
         g_string_append(text, "event: reset\n");
     }

@@ -13,7 +13,8 @@ static gboolean options_parse(ServerOptions *options, int *argc, char ***argv, G
 {
     const GOptionEntry entries[] = {
         {"socket", 0, 0, G_OPTION_ARG_FILENAME, &options->socket_path, "Unix socket for root (\"none\": no)", "PATH"},
-        {"listen", 0, 0, G_OPTION_ARG_STRING, &options->listen_address, "Loopback address (\"none\": no)", "ADDRESS:PORT"},
+        {"listen", 0, 0, G_OPTION_ARG_STRING, &options->listen_address, "Loopback address (\"none\": no)",
+         "ADDRESS:PORT"},
         {"agent", 0, 0, G_OPTION_ARG_FILENAME, &options->agent_path, "holdfastd's socket", "PATH"},
         {"token-file", 0, 0, G_OPTION_ARG_FILENAME, &options->token_path, "Bearer token for TCP clients", "PATH"},
         {"spool", 0, 0, G_OPTION_ARG_FILENAME, &options->spool_path, "Folder for uploads", "PATH"},
@@ -22,6 +23,22 @@ static gboolean options_parse(ServerOptions *options, int *argc, char ***argv, G
     g_autoptr(GOptionContext) context = g_option_context_new("- Holdfast's REST API");
     g_option_context_add_main_entries(context, entries, NULL);
     return g_option_context_parse(context, argc, argv, error);
+}
+
+static void default_to(char **option, const char *value)
+{
+    if (!*option) {
+        *option = g_strdup(value);
+    }
+}
+
+static void options_default(ServerOptions *options)
+{
+    default_to(&options->socket_path, "/run/holdfast/api.sock");
+    default_to(&options->listen_address, "127.0.0.1:7480");
+    default_to(&options->agent_path, "/run/holdfast/agent.sock");
+    default_to(&options->token_path, "/etc/holdfast/api-token");
+    default_to(&options->spool_path, "/var/lib/holdfast/spool");
 }
 
 static void options_clear(ServerOptions *options)
@@ -67,16 +84,11 @@ int main(int argc, char **argv)
     sigaddset(&signals, SIGINT);
     sigprocmask(SIG_BLOCK, &signals, NULL);
 
-    ServerOptions options = {
-        .socket_path = g_strdup("/run/holdfast/api.sock"),
-        .listen_address = g_strdup("127.0.0.1:7480"),
-        .agent_path = g_strdup("/run/holdfast/agent.sock"),
-        .token_path = g_strdup("/etc/holdfast/api-token"),
-        .spool_path = g_strdup("/var/lib/holdfast/spool"),
-    };
+    ServerOptions options = {0};
     g_autoptr(GError) error = NULL;
     int code = 0;
     if (options_parse(&options, &argc, &argv, &error)) {
+        options_default(&options);
         code = serve(&options);
     } else {
         log_line(LOG_LEVEL_ERROR, "%s", error->message);

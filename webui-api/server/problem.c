@@ -11,24 +11,18 @@ static const struct {
     guint status;
     const char *title;
 } http_titles[] = {
-    {401, "Authentication is needed"},         {405, "This method is not for this resource"},
-    {413, "The request body is too large"},    {415, "The content type is not supported"},
+    {401, "Authentication is needed"},        {405, "This method is not for this resource"},
+    {413, "The request body is too large"},   {415, "The content type is not supported"},
     {406, "No representation is acceptable"},
 };
 
 static const char *const code_titles[HOLDFAST_ERROR_N_CODES] = {
-    [HOLDFAST_ERROR_FAILED] = "The request failed",
-    [HOLDFAST_ERROR_INVALID] = "The request is not valid",
-    [HOLDFAST_ERROR_NOT_FOUND] = "There is no such thing",
-    [HOLDFAST_ERROR_EXISTS] = "The name is taken",
-    [HOLDFAST_ERROR_CONFLICT] = "The object has changed",
-    [HOLDFAST_ERROR_BUSY] = "The object is in use",
-    [HOLDFAST_ERROR_UNAVAILABLE] = "Not available now",
-    [HOLDFAST_ERROR_TIMEOUT] = "The deadline passed",
-    [HOLDFAST_ERROR_REFUSED] = "A safety rule forbids it",
-    [HOLDFAST_ERROR_NO_SPACE] = "There is no space",
-    [HOLDFAST_ERROR_UNSUPPORTED] = "Not supported here",
-    [HOLDFAST_ERROR_CANCELLED] = "It was cancelled",
+    [HOLDFAST_ERROR_FAILED] = "The request failed",        [HOLDFAST_ERROR_INVALID] = "The request is not valid",
+    [HOLDFAST_ERROR_NOT_FOUND] = "There is no such thing", [HOLDFAST_ERROR_EXISTS] = "The name is taken",
+    [HOLDFAST_ERROR_CONFLICT] = "The object has changed",  [HOLDFAST_ERROR_BUSY] = "The object is in use",
+    [HOLDFAST_ERROR_UNAVAILABLE] = "Not available now",    [HOLDFAST_ERROR_TIMEOUT] = "The deadline passed",
+    [HOLDFAST_ERROR_REFUSED] = "A safety rule forbids it", [HOLDFAST_ERROR_NO_SPACE] = "There is no space",
+    [HOLDFAST_ERROR_UNSUPPORTED] = "Not supported here",   [HOLDFAST_ERROR_CANCELLED] = "It was cancelled",
     [HOLDFAST_ERROR_DENIED] = "Permission denied",
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The course of a request: framing and identity are judged at its headers, before a byte of the body is accepted; a refusal is
- * said after a moderate body has been read away, because closing a connection with unread data can lose the answer. */
+ * The course of a request: framing and identity are judged at its headers, before a byte of the body is accepted; a
+ * refusal is said after a moderate body has been read away, because closing a connection with unread data can lose the
+ * answer. */
 #include "webui-api/server/request.h"
 
 #include "common/error.h"
@@ -41,8 +42,8 @@ gboolean request_wait_begin(Server *server, GError **error)
         return TRUE;
     }
     request_wait_end(server);
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "%d clients wait on this node already: ask without waiting, or another node",
-                SERVER_WAITING_MAX);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                "%d clients wait on this node already: ask without waiting, or another node", SERVER_WAITING_MAX);
     return FALSE;
 }
 
@@ -159,7 +160,8 @@ static void check_body_headers(Request *request)
     if (request->route->kind == ROUTE_UPLOAD) {
         g_autoptr(GError) error = NULL;
         if (!content_type_is(request, "application/octet-stream")) {
-            refuse(request, 415, HOLDFAST_ERROR_UNSUPPORTED, "an image is sent raw, with Content-Type: application/octet-stream");
+            refuse(request, 415, HOLDFAST_ERROR_UNSUPPORTED,
+                   "an image is sent raw, with Content-Type: application/octet-stream");
         } else if (!upload_begin(request, &error)) {
             refuse(request, 0, error->code, error->message);
         }
@@ -192,8 +194,10 @@ static Request *request_new(const RequestListener *listener, struct MHD_Connecti
     return request;
 }
 
-static enum MHD_Result refuse_answer(const Request *request)
+/* The spool file goes before the client learns that it was refused. */
+static enum MHD_Result refuse_answer(Request *request)
 {
+    g_clear_pointer(&request->upload, upload_free);
     return response_problem(request, request->refusal_status, request->refusal, request->allow);
 }
 
@@ -292,7 +296,8 @@ static enum MHD_Result answer_result(const Request *request, const json_t *resul
     if (etag && etag_matches(request_header(request, "If-None-Match"), etag)) {
         return response_not_modified(request, etag);
     }
-    return response_json(request, request->route->status, result, &(ResponseHeaders){.location = location, .etag = etag});
+    return response_json(request, request->route->status, result,
+                         &(ResponseHeaders){.location = location, .etag = etag});
 }
 
 static enum MHD_Result answer_call(const Request *request, json_t *arguments)
@@ -314,14 +319,15 @@ static enum MHD_Result answer_upload(Request *request)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(json_t) operation = upload_finish(request, &error);
+    g_clear_pointer(&request->upload, upload_free);
     return operation ? answer_result(request, operation) : response_problem(request, 0, error, NULL);
 }
 
 static enum MHD_Result answer_features(const Request *request)
 {
-    g_autoptr(json_t) body = json_pack("{s:s, s:s, s:[s,s,s,s,s,s]}", "product", "holdfast", "api", "v1", "features",
-                                       "operations.wait", "operations.cancel", "images.upload", "events.stream",
-                                       "problem+json", "etag");
+    g_autoptr(json_t) body =
+        json_pack("{s:s, s:s, s:[s,s,s,s,s,s]}", "product", "holdfast", "api", "v1", "features", "operations.wait",
+                  "operations.cancel", "images.upload", "events.stream", "problem+json", "etag");
     return response_json(request, 200, body, NULL);
 }
 
@@ -341,7 +347,8 @@ static enum MHD_Result answer_ready(const Request *request)
     if (result) {
         return answer_state(request, "ready");
     }
-    g_autoptr(GError) brief = g_error_new_literal(HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "holdfastd is not answering on this node");
+    g_autoptr(GError) brief =
+        g_error_new_literal(HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "holdfastd is not answering on this node");
     return response_problem(request, 0, brief, NULL);
 }
 
@@ -388,7 +395,8 @@ enum MHD_Result request_handle(void *closure, struct MHD_Connection *connection,
     return answer(*state);
 }
 
-void request_completed(void *closure, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
+void request_completed(void *closure, struct MHD_Connection *connection, void **state,
+                       enum MHD_RequestTerminationCode code)
 {
     (void) closure;
     (void) connection;

@@ -16,9 +16,9 @@ static void log_request(const Request *request, guint status)
     }
     g_autofree char *path = g_strescape(request->path, NULL);
     g_autofree char *method = g_strescape(request->method, NULL);
-    log_line(status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO, "%s %s -> %u (user %s, %" G_GINT64_FORMAT " ms, request %s)",
-             method, path, status, request->user ? request->user : "-",
-             (g_get_monotonic_time() - request->started_us) / 1000, request->id);
+    log_line(status >= 500 ? LOG_LEVEL_WARNING : LOG_LEVEL_INFO,
+             "%s %s -> %u (user %s, %" G_GINT64_FORMAT " ms, request %s)", method, path, status,
+             request->user ? request->user : "-", (g_get_monotonic_time() - request->started_us) / 1000, request->id);
 }
 
 enum MHD_Result response_queue(const Request *request, guint status, struct MHD_Response *response)

@@ -13,11 +13,17 @@ typedef enum {
     ROUTE_READY,    /* and holdfastd answers; no login */
 } RouteKind;
 
-typedef enum { ROUTE_FIELD_STRING, ROUTE_FIELD_NULLABLE_STRING, ROUTE_FIELD_INT, ROUTE_FIELD_BOOL, ROUTE_FIELD_OBJECT } RouteFieldKind;
+typedef enum {
+    ROUTE_FIELD_STRING,
+    ROUTE_FIELD_NULLABLE_STRING,
+    ROUTE_FIELD_INT,
+    ROUTE_FIELD_BOOL,
+    ROUTE_FIELD_OBJECT
+} RouteFieldKind;
 
 /* One member of a JSON body or one query parameter. */
 typedef struct {
-    const char *name;     /* NULL ends a list */
+    const char *name; /* NULL ends a list */
     RouteFieldKind kind;
     gboolean required;
     gint64 min, max;      /* INT */
@@ -39,8 +45,9 @@ typedef enum { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_NO_METHOD } RouteResult;
 /* All routes; the entry with method NULL ends the table. */
 const Route *route_table(void);
 
-/* Find the route of `method` (HEAD counts as GET) and the still escaped `path`. ROUTE_FOUND sets *ret_route and *ret_variables
- * (name -> decoded value; caller unrefs). ROUTE_NO_METHOD sets *ret_allow ("GET, POST"; caller frees). */
+/* Find the route of `method` (HEAD counts as GET) and the still escaped `path`. ROUTE_FOUND sets *ret_route and
+ * *ret_variables (name -> decoded value; caller unrefs). ROUTE_NO_METHOD sets *ret_allow ("GET, POST"; caller frees).
+ */
 RouteResult route_find(const char *method, const char *path, const Route **ret_route, GHashTable **ret_variables,
                        char **ret_allow);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Listeners and life of the HTTP server. One thread per connection: handlers may block on holdfastd (long polls, events)
- * without holding up anybody, and the connection limit bounds the memory. */
+ * Listeners and life of the HTTP server. One thread per connection: handlers may block on holdfastd (long polls,
+ * events) without holding up anybody, and the connection limit bounds the memory. */
 #include "webui-api/server/server.h"
 
 #include "common/error.h"
@@ -34,8 +34,9 @@ struct ServerRun {
 
 static int unix_socket_inherited(void)
 {
-    return sd_listen_fds(0) > 0 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0 ? SD_LISTEN_FDS_START
-                                                                                                       : -1;
+    return sd_listen_fds(0) > 0 && sd_is_socket_unix(SD_LISTEN_FDS_START, SOCK_STREAM, 1, NULL, 0) > 0
+               ? SD_LISTEN_FDS_START
+               : -1;
 }
 
 /* 0600 and ours: root and this uid get in; the peer's uid is checked again at every request. */
@@ -77,8 +78,8 @@ static gboolean address_parse(const char *text, struct sockaddr_in *out, GError 
     if (g_strv_length(parts) != 2 || inet_pton(AF_INET, parts[0], &out->sin_addr) != 1 ||
         !g_ascii_string_to_unsigned(parts[1], 10, 0, 65535, &port, NULL) ||
         (ntohl(out->sin_addr.s_addr) >> 24) != IN_LOOPBACKNET) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "listen: must be a loopback address like 127.0.0.1:7480, not '%s'",
-                    text);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "listen: must be a loopback address like 127.0.0.1:7480, not '%s'", text);
         return FALSE;
     }
     out->sin_port = htons((guint16) port);
@@ -112,13 +113,14 @@ static struct MHD_Daemon *daemon_start(int fd, RequestListener *listener, GError
 {
     struct MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL, 0, NULL, NULL, request_handle,
-        listener, MHD_OPTION_LISTEN_SOCKET, (MHD_socket) fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned) SERVER_CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_THREAD_STACK_SIZE, THREAD_STACK_BYTES,
-        MHD_OPTION_UNESCAPE_CALLBACK, request_unescape_nothing, NULL, MHD_OPTION_NOTIFY_COMPLETED, request_completed, NULL,
-        MHD_OPTION_END);
+        listener, MHD_OPTION_LISTEN_SOCKET, (MHD_socket) fd, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned) SERVER_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, IDLE_TIMEOUT_S, MHD_OPTION_THREAD_STACK_SIZE,
+        THREAD_STACK_BYTES, MHD_OPTION_UNESCAPE_CALLBACK, request_unescape_nothing, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        request_completed, NULL, MHD_OPTION_END);
     if (!daemon) {
         close(fd);
-        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the HTTP server could not be started (threads or memory?)");
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                            "the HTTP server could not be started (threads or memory?)");
     }
     return daemon;
 }

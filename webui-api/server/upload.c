@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Uploads. The file keeps its path until the import operation has ended, because holdfastd opens it by path; if this process dies
- * meanwhile, the next one removes what is older than a day. */
+ * Uploads. The file keeps its path until the import operation has ended, because holdfastd opens it by path; if this
+ * process dies meanwhile, the next one removes what is older than a day. */
 #include "webui-api/server/upload.h"
 
 #include "common/error.h"
@@ -71,13 +71,14 @@ static gboolean upload_open(Request *request, GError **error)
 
 gboolean upload_begin(Request *request, GError **error)
 {
-    if (!ident_check_name(g_hash_table_lookup(request->variables, "name"), "name", error) || !spool_has_room(request, error)) {
+    if (!ident_check_name(g_hash_table_lookup(request->variables, "name"), "name", error) ||
+        !spool_has_room(request, error)) {
         return FALSE;
     }
     if (g_atomic_int_add(&request->server->uploads, 1) >= SERVER_UPLOADS_MAX) {
         g_atomic_int_add(&request->server->uploads, -1);
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "%d uploads are under way on this node already: try again later",
-                    SERVER_UPLOADS_MAX);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "%d uploads are under way on this node already: try again later", SERVER_UPLOADS_MAX);
         return FALSE;
     }
     return upload_open(request, error);
@@ -115,8 +116,8 @@ json_t *upload_finish(Request *request, GError **error)
         g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "body: an image cannot be empty");
         return NULL;
     }
-    g_autoptr(json_t) arguments =
-        json_pack("{s:s, s:s}", "name", (const char *) g_hash_table_lookup(request->variables, "name"), "path", upload->path);
+    g_autoptr(json_t) arguments = json_pack(
+        "{s:s, s:s}", "name", (const char *) g_hash_table_lookup(request->variables, "name"), "path", upload->path);
     json_t *operation = request_call(request, request->route->verb, arguments, CALL_TIMEOUT_MS, error);
     const char *id = json_string_value(json_object_get(operation, "id"));
     if (id) {
@@ -151,7 +152,8 @@ static gboolean operation_ended(Server *server, const SweepJob *job, GError **er
     g_autoptr(GError) problem = NULL;
     g_autoptr(json_t) arguments = json_pack("{s:s, s:i}", "id", job->operation, "wait_s", SWEEP_WAIT_S);
     AgentRequest request = {job->request_id, "holdfast-api", "op.show", arguments};
-    g_autoptr(json_t) operation = agent_client_call(server->agent, &request, CALL_TIMEOUT_MS + SWEEP_WAIT_S * 1000, &problem);
+    g_autoptr(json_t) operation =
+        agent_client_call(server->agent, &request, CALL_TIMEOUT_MS + SWEEP_WAIT_S * 1000, &problem);
     if (!operation) {
         if (holdfast_error_code(problem) == HOLDFAST_ERROR_NOT_FOUND) {
             return TRUE;

@@ -12,5 +12,6 @@ json_t *upload_finish(Request *request, GError **error);
 /* Free, with the file when no import took it. NULL-safe. */
 void upload_free(Upload *upload);
 
-/* Threads that remove spool files whose import has ended. Also removes what an earlier life left behind for more than a day. */
+/* Threads that remove spool files whose import has ended. Also removes what an earlier life left behind for more than a
+ * day. */
 GThreadPool *upload_sweepers_new(Server *server);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading Pacemaker 2.1.5: crm_mon output and the clean-down rule. The node_state texts are what a real cluster of three wrote. */
+ * Reading Pacemaker 2.1.5: crm_mon output and the clean-down rule. The node_state texts are what a real cluster of
+ * three wrote. */
 #include "cluster/pacemaker.h"
 
 #include "common/error.h"
@@ -49,18 +50,21 @@ static void test_status(void)
     g_assert_cmpstr(status->failures[1], ==, "fencing (off) of n3 failed: no confirmation, 2026-11-20 20:23:37Z");
 }
 
-#define STATUS(resources) \
-    "<pacemaker-result><summary><current_dc present=\"false\"/></summary><nodes><node name=\"n1\" online=\"true\"/></nodes><resources>" \
-    resources "</resources></pacemaker-result>"
+#define STATUS(resources)                                                                                              \
+    "<pacemaker-result><summary><current_dc present=\"false\"/></summary><nodes><node name=\"n1\" "                    \
+    "online=\"true\"/></nodes><resources>" resources "</resources></pacemaker-result>"
 
 static void test_status_corners(void)
 {
     g_autoptr(GError) error = NULL;
-    g_autoptr(PacemakerStatus) status = pacemaker_status_parse(
-        STATUS("<group id=\"g\"><resource id=\"in\" role=\"Started\" nodes_running_on=\"1\"><node name=\"n1\"/></resource></group>"
-               "<resource id=\"two\" role=\"Started\" failed=\"true\" nodes_running_on=\"2\"><node name=\"n1\"/></resource>"
-               "<resource id=\"two\" role=\"Started\" failed=\"false\" nodes_running_on=\"2\"><node name=\"n2\"/></resource>"),
-        &error);
+    g_autoptr(PacemakerStatus) status =
+        pacemaker_status_parse(STATUS("<group id=\"g\"><resource id=\"in\" role=\"Started\" "
+                                      "nodes_running_on=\"1\"><node name=\"n1\"/></resource></group>"
+                                      "<resource id=\"two\" role=\"Started\" failed=\"true\" "
+                                      "nodes_running_on=\"2\"><node name=\"n1\"/></resource>"
+                                      "<resource id=\"two\" role=\"Started\" failed=\"false\" "
+                                      "nodes_running_on=\"2\"><node name=\"n2\"/></resource>"),
+                               &error);
     g_assert_no_error(error);
     g_assert_null(status->dc);
     g_assert_false(status->quorate);
@@ -75,7 +79,8 @@ static void test_status_corners(void)
 
 static void test_status_bad(void)
 {
-    static const char *const texts[] = {"", "Connection to cluster failed", "<pacemaker-result/>", "<x><summary/><nodes/></x>"};
+    static const char *const texts[] = {"", "Connection to cluster failed", "<pacemaker-result/>",
+                                        "<x><summary/><nodes/></x>"};
     for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
         g_autoptr(GError) error = NULL;
         g_assert_null(pacemaker_status_parse(texts[i], &error));
@@ -84,10 +89,10 @@ static void test_status_bad(void)
 }
 
 #define DOWN "in_ccm=\"false\" crmd=\"offline\" join=\"down\" expected=\"down\""
-#define HISTORY(type, ops) \
+#define HISTORY(type, ops)                                                                                             \
     "<lrm id=\"2\"><lrm_resources><lrm_resource id=\"web1\" " type ">" ops "</lrm_resource></lrm_resources></lrm>"
 #define GUEST "class=\"ocf\" provider=\"holdfast\" type=\"guest\""
-#define OP(id, operation, rc, status) \
+#define OP(id, operation, rc, status)                                                                                  \
     "<lrm_rsc_op id=\"" id "\" operation=\"" operation "\" rc-code=\"" rc "\" op-status=\"" status "\"/>"
 
 static void test_clean_down(void)
@@ -98,16 +103,18 @@ static void test_clean_down(void)
     } cases[] = {
         {"fenced", DOWN, "", TRUE},
         {"crashed, not fenced", "in_ccm=\"false\" crmd=\"offline\" join=\"member\" expected=\"member\"", "", FALSE},
-        {"Pacemaker stopped, corosync on", "in_ccm=\"true\" crmd=\"offline\" join=\"down\" expected=\"down\"", "", FALSE},
+        {"Pacemaker stopped, corosync on", "in_ccm=\"true\" crmd=\"offline\" join=\"down\" expected=\"down\"", "",
+         FALSE},
         {"member", "in_ccm=\"true\" crmd=\"online\" join=\"member\" expected=\"member\"", "", FALSE},
-        {"back in the membership after fencing", "in_ccm=\"true\" crmd=\"online\" join=\"down\" expected=\"down\"", "", FALSE},
+        {"back in the membership after fencing", "in_ccm=\"true\" crmd=\"online\" join=\"down\" expected=\"down\"", "",
+         FALSE},
         {"joining", "in_ccm=\"false\" crmd=\"offline\" join=\"pending\" expected=\"down\"", "", FALSE},
         {"attribute missing", "in_ccm=\"false\" crmd=\"offline\" join=\"down\"", "", FALSE},
         {"nothing known", "", "", FALSE},
         {"newer Pacemaker's times", "in_ccm=\"0\" crmd=\"0\" join=\"down\" expected=\"down\"", "", FALSE},
         {"left, guest stopped", DOWN,
          HISTORY(GUEST, OP("web1_last_failure_0", "monitor", "1", "0") OP("web1_last_0", "stop", "0", "0")
-                     OP("web1_monitor_10000", "monitor", "0", "0")),
+                            OP("web1_monitor_10000", "monitor", "0", "0")),
          TRUE},
         {"left, guest never ran", DOWN, HISTORY(GUEST, OP("web1_last_0", "monitor", "7", "0")), TRUE},
         {"left in maintenance mode, guest runs on", DOWN,
@@ -120,8 +127,8 @@ static void test_clean_down(void)
          HISTORY("class=\"stonith\" type=\"fence_ipmilan\"", OP("web1_last_0", "start", "0", "0")), TRUE},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_autofree char *xml = g_strdup_printf("<node_state id=\"2\" uname=\"n2\" %s>%s</node_state>", cases[i].attributes,
-                                               cases[i].history);
+        g_autofree char *xml = g_strdup_printf("<node_state id=\"2\" uname=\"n2\" %s>%s</node_state>",
+                                               cases[i].attributes, cases[i].history);
         g_autoptr(GError) error = NULL;
         gboolean clean_down = !cases[i].clean_down;
         g_assert_true(pacemaker_node_clean_down_parse(xml, &clean_down, &error));
@@ -132,7 +139,8 @@ static void test_clean_down(void)
     }
     g_autoptr(GError) error = NULL;
     gboolean clean_down = FALSE;
-    g_assert_false(pacemaker_node_clean_down_parse("<xpath-query><node_state/><node_state/></xpath-query>", &clean_down, &error));
+    g_assert_false(
+        pacemaker_node_clean_down_parse("<xpath-query><node_state/><node_state/></xpath-query>", &clean_down, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID);
 }
 
@@ -150,7 +158,8 @@ static gboolean answer_run(const ProcessRunner *runner, const char *const *argv,
     Answer *answer = runner->user_data;
     g_free(answer->command);
     answer->command = g_strjoinv(" ", (char **) argv);
-    *ret = (ProcessResult){.exit_status = answer->status, .stdout_text = g_strdup(answer->output), .stderr_text = g_strdup("")};
+    *ret = (ProcessResult){
+        .exit_status = answer->status, .stdout_text = g_strdup(answer->output), .stderr_text = g_strdup("")};
     return TRUE;
 }
 
@@ -160,7 +169,8 @@ static void test_programs(void)
     ProcessRunner runner = {.run = answer_run, .user_data = &answer};
     g_autoptr(GError) error = NULL;
     g_assert_true(pacemaker_standby(&runner, "n1", TRUE, &error));
-    g_assert_cmpstr(answer.command, ==, "/usr/sbin/crm_attribute --node n1 --name standby --lifetime forever --update on");
+    g_assert_cmpstr(answer.command, ==,
+                    "/usr/sbin/crm_attribute --node n1 --name standby --lifetime forever --update on");
     g_assert_true(pacemaker_cleanup(&runner, "web1", &error));
     g_assert_cmpstr(answer.command, ==, "/usr/sbin/crm_resource --cleanup --resource web1");
     g_assert_true(pacemaker_fence(&runner, "n1", 60, &error));

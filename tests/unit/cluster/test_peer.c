@@ -25,7 +25,8 @@ static void test_call(void)
 {
     g_autoptr(json_t) args = json_pack("{s:i}", "x", 1);
     char verb[] = "replica.prepare";
-    PeerMessage message = {.is_call = TRUE, .from = 1, .to = G_MAXUINT32, .seq = G_MAXINT64, .verb = verb, .args = args};
+    PeerMessage message = {
+        .is_call = TRUE, .from = 1, .to = G_MAXUINT32, .seq = G_MAXINT64, .verb = verb, .args = args};
     g_auto(PeerMessage) out = {0};
     round_trip(&message, &out,
                "{\"args\":{\"x\":1},\"from\":1,\"seq\":9223372036854775807,\"t\":\"call\",\"to\":4294967295,\"v\":1,"
@@ -45,7 +46,8 @@ static void test_reply(void)
     g_autoptr(json_t) result = json_string("done");
     PeerMessage message = {.from = 2, .to = 1, .seq = 7, .result = result};
     g_auto(PeerMessage) out = {0};
-    round_trip(&message, &out, "{\"from\":2,\"ok\":true,\"result\":\"done\",\"seq\":7,\"t\":\"reply\",\"to\":1,\"v\":1}");
+    round_trip(&message, &out,
+               "{\"from\":2,\"ok\":true,\"result\":\"done\",\"seq\":7,\"t\":\"reply\",\"to\":1,\"v\":1}");
     g_assert_false(out.is_call);
     g_assert_no_error(out.error);
     g_assert_cmpstr(json_string_value(out.result), ==, "done");
@@ -60,9 +62,10 @@ static void test_error_reply(void)
     g_autoptr(GError) failure = g_error_new_literal(HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "not \xff now");
     PeerMessage message = {.from = 2, .to = 1, .seq = 7, .error = failure};
     g_auto(PeerMessage) out = {0};
-    round_trip(&message, &out,
-               "{\"error\":{\"code\":\"refused\",\"message\":\"not \xef\xbf\xbd now\"},\"from\":2,\"ok\":false,\"seq\":7,"
-               "\"t\":\"reply\",\"to\":1,\"v\":1}");
+    round_trip(
+        &message, &out,
+        "{\"error\":{\"code\":\"refused\",\"message\":\"not \xef\xbf\xbd now\"},\"from\":2,\"ok\":false,\"seq\":7,"
+        "\"t\":\"reply\",\"to\":1,\"v\":1}");
     g_assert_error(out.error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
     g_assert_null(out.result);
 }
@@ -87,18 +90,22 @@ static void test_refused(void)
     } cases[] = {
         {"", HOLDFAST_ERROR_INVALID},
         {"[]", HOLDFAST_ERROR_INVALID},
-        {"{\"v\":2,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":{}}", HOLDFAST_ERROR_UNSUPPORTED},
+        {"{\"v\":2,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":{}}",
+         HOLDFAST_ERROR_UNSUPPORTED},
         {"{\"v\":1,\"t\":\"shout\",\"from\":1,\"to\":2,\"seq\":1}", HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"call\",\"from\":0,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":{}}", HOLDFAST_ERROR_INVALID},
-        {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":4294967296,\"seq\":1,\"verb\":\"x\",\"args\":{}}", HOLDFAST_ERROR_INVALID},
+        {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":4294967296,\"seq\":1,\"verb\":\"x\",\"args\":{}}",
+         HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":0,\"verb\":\"x\",\"args\":{}}", HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"\",\"args\":{}}", HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":[]}", HOLDFAST_ERROR_INVALID},
-        {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":{},\"ok\":true}", HOLDFAST_ERROR_INVALID},
+        {"{\"v\":1,\"t\":\"call\",\"from\":1,\"to\":2,\"seq\":1,\"verb\":\"x\",\"args\":{},\"ok\":true}",
+         HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"reply\",\"from\":1,\"to\":2,\"seq\":1,\"ok\":true}", HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"reply\",\"from\":1,\"to\":2,\"seq\":1,\"ok\":1,\"result\":1}", HOLDFAST_ERROR_INVALID},
         {"{\"v\":1,\"t\":\"reply\",\"from\":1,\"to\":2,\"seq\":1,\"ok\":false}", HOLDFAST_ERROR_INVALID},
-        {"{\"v\":1,\"t\":\"reply\",\"from\":1,\"to\":2,\"seq\":1,\"ok\":false,\"error\":\"x\"}", HOLDFAST_ERROR_INVALID},
+        {"{\"v\":1,\"t\":\"reply\",\"from\":1,\"to\":2,\"seq\":1,\"ok\":false,\"error\":\"x\"}",
+         HOLDFAST_ERROR_INVALID},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(PeerMessage) out = {0};

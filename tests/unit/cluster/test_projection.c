@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The projection: golden CIBs, and every CIB made here is put before Pacemaker's own crm_verify and crm_simulate, so that what is tested is what the
- * scheduler does with it. HOLDFAST_GOLDEN_WRITE=1 rewrites the golden files. */
+ * The projection: golden CIBs, and every CIB made here is put before Pacemaker's own crm_verify and crm_simulate, so
+ * that what is tested is what the scheduler does with it. HOLDFAST_GOLDEN_WRITE=1 rewrites the golden files. */
 #include "cluster/projection.h"
 
 #include "cluster/projection_parts.h"
@@ -115,8 +115,10 @@ static char *read_data(const char *name)
     return text;
 }
 
-/* Run one of Pacemaker's tools over a CIB text; its output, and its exit status in *ret_status. NULL: not installed here. */
-static char *run_tool(const Fixture *fixture, const char *cib, int *ret_status, const char *const *words, char **ret_cib)
+/* Run one of Pacemaker's tools over a CIB text; its output, and its exit status in *ret_status. NULL: not installed
+ * here. */
+static char *run_tool(const Fixture *fixture, const char *cib, int *ret_status, const char *const *words,
+                      char **ret_cib)
 {
     if (access(words[0], X_OK) != 0) {
         g_test_skip("Pacemaker's tools are not installed");
@@ -247,6 +249,7 @@ static void test_start_fail_move_stop(Fixture *fixture, gconstpointer data G_GNU
     const char *fenced = strstr(failed, "Fencing n1 (off)");
     g_assert_nonnull(fenced);
     g_assert_nonnull(strstr(fenced, "start on n2"));
+    g_assert_true(strstr(failed, "web1            start on n2") > fenced); /* not a moment earlier */
 
     g_free(web->guest->preferred_node);
     web->guest->preferred_node = g_strdup("n2");
@@ -295,7 +298,8 @@ static void test_memory_limits_placement(Fixture *fixture, gconstpointer data G_
     assert_says(started, "Start big3", FALSE);
 }
 
-/* The status of a dead node is gone, so its guests are not "ready": they must stay in the CIB, that is what fail-over is. */
+/* The status of a dead node is gone, so its guests are not "ready": they must stay in the CIB, that is what fail-over
+ * is. */
 static void test_unready_guest_stays(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     g_autofree char *live = read_data("live-fresh.xml");
@@ -320,7 +324,8 @@ static void test_removal_and_foreign(Fixture *fixture, gconstpointer data G_GNUC
     g_autofree char *cib = desired(fixture, live);
     g_assert_null(strstr(cib, "old1"));
     g_assert_null(strstr(cib, "fence-n9"));
-    static const char *const kept[] = {"\"fence-pdu\"", "\"dummy\"", "\"cli-prefer-dummy\"", "\"tag-dummy\"", "\"cib-bootstrap-options-maintenance-mode\""};
+    static const char *const kept[] = {"\"fence-pdu\"", "\"dummy\"", "\"cli-prefer-dummy\"", "\"tag-dummy\"",
+                                       "\"cib-bootstrap-options-maintenance-mode\""};
     for (guint i = 0; i < G_N_ELEMENTS(kept); i++) {
         g_assert_nonnull(strstr(cib, kept[i]));
     }

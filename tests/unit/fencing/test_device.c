@@ -57,7 +57,10 @@ static void test_status(void)
         int status;
         gboolean ok;
         FencePower power;
-    } cases[] = {{0, TRUE, FENCE_POWER_ON}, {2, TRUE, FENCE_POWER_OFF}, {1, FALSE, FENCE_POWER_UNKNOWN}, {137, FALSE, FENCE_POWER_UNKNOWN}};
+    } cases[] = {{0, TRUE, FENCE_POWER_ON},
+                 {2, TRUE, FENCE_POWER_OFF},
+                 {1, FALSE, FENCE_POWER_UNKNOWN},
+                 {137, FALSE, FENCE_POWER_UNKNOWN}};
     g_autoptr(FenceDevice) device = device_new("fence_ipmilan", ipmi);
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_auto(Agent) agent = {.status = cases[i].status, .says = "cannot log in with s3cret"};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The manual fence agent: options both ways, every action, and above all that `off` succeeds for a confirmation only. */
+ * The manual fence agent: options both ways, every action, and above all that `off` succeeds for a confirmation only.
+ */
 #include "fencing/manual_agent.h"
 
 #include "common/error.h"
@@ -147,12 +148,9 @@ static void test_judge(void)
         const char *node, *boot_id, *used_at, *boot_id_now;
         gboolean ok;
     } cases[] = {
-        {"n2", "aaa", NULL, "aaa", TRUE},
-        {"n2", NULL, NULL, NULL, TRUE},
-        {"n1", "aaa", NULL, "aaa", FALSE},
-        {"n2", "aaa", "2026-01-01T00:00:00Z", "aaa", FALSE},
-        {"n2", "aaa", NULL, "bbb", FALSE},
-        {"n2", NULL, NULL, "bbb", FALSE},
+        {"n2", "aaa", NULL, "aaa", TRUE},  {"n2", NULL, NULL, NULL, TRUE},
+        {"n1", "aaa", NULL, "aaa", FALSE}, {"n2", "aaa", "2026-01-01T00:00:00Z", "aaa", FALSE},
+        {"n2", "aaa", NULL, "bbb", FALSE}, {"n2", NULL, NULL, "bbb", FALSE},
         {"n2", "aaa", NULL, NULL, FALSE},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Answers, the command line and the checks of the machine: every bad input is refused with a text that names it. Certificates: names and purposes. */
+ * Answers, the command line and the checks of the machine: every bad input is refused with a text that names it.
+ * Certificates: names and purposes. */
 #include "cluster/node_config.h"
 #include "common/error.h"
 #include "common/file.h"
@@ -22,7 +23,8 @@ static void progress_quiet(const char *text)
 
 static SetupContext context_of(const char *prefix)
 {
-    return (SetupContext){.prefix = prefix, .runner = process_runner_default(), .progress = progress_quiet, .testing = FALSE};
+    return (SetupContext){
+        .prefix = prefix, .runner = process_runner_default(), .progress = progress_quiet, .testing = FALSE};
 }
 
 #define GOOD_HEAD "\"version\":1,\"cluster\":\"demo\",\"node\":\"n1\",\"ring0\":\"10.77.0.1\",\"ring1\":\"10.77.1.1\","
@@ -34,7 +36,8 @@ static const struct {
 } answer_cases[] = {
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\"}", NULL},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"join_tokens\":[\"" TOKEN "\"],\"corosync\":{\"token_ms\":5000},"
-     "\"etcd\":{\"heartbeat_ms\":500,\"election_ms\":5000},\"networks\":[{\"name\":\"lan\",\"interface\":\"lan0\",\"vlan\":0}],"
+     "\"etcd\":{\"heartbeat_ms\":500,\"election_ms\":5000},\"networks\":[{\"name\":\"lan\",\"interface\":\"lan0\","
+     "\"vlan\":0}],"
      "\"fence\":{\"agent\":\"fence_ipmilan\",\"parameters\":{\"ip\":\"10.77.0.101\",\"password\":\"secret\"}}}",
      NULL},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.2\",\"token\":\"" TOKEN "\"}}", NULL},
@@ -43,21 +46,26 @@ static const struct {
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"colour\":1}", "colour: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"destroy\"}", "action: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\"}", "join.address: "},
-    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.1\",\"token\":\"" TOKEN "\"}}", "join.address: "},
-    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.2\",\"token\":\"x\"}}", "join.token: "},
+    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.1\",\"token\":\"" TOKEN "\"}}",
+     "join.address: "},
+    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.2\",\"token\":\"x\"}}",
+     "join.token: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.2\"}}", "join.token: "},
     {"{" GOOD_HEAD "\"action\":\"init\"}", "storage_device: "},
     {"{" GOOD_HEAD "\"storage_device\":\"vdb\",\"action\":\"init\"}", "storage_device: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"join_tokens\":[\"" TOKEN "\",\"bad\"]}", "join_tokens: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"corosync\":{\"token_ms\":50}}", "corosync.token_ms: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"etcd\":{\"heartbeat_ms\":500}}", "etcd.election_ms: "},
-    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"networks\":[{\"name\":\"lan\",\"vlan\":5000}]}", "networks[0].vlan: "},
+    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"networks\":[{\"name\":\"lan\",\"vlan\":5000}]}",
+     "networks[0].vlan: "},
     {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"fence\":{\"agent\":\"fence_none_such\"}}", "fence.agent"},
-    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"fence\":{\"agent\":\"fence_ipmilan\",\"parameters\":{\"ip\":1}}}", "fence.parameters.ip: "},
+    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"fence\":{\"agent\":\"fence_ipmilan\",\"parameters\":{\"ip\":1}}}",
+     "fence.parameters.ip: "},
     {"{\"version\":1,\"node\":\"N 1\",\"ring0\":\"10.77.0.1\"," GOOD_DISK "\"action\":\"init\"}", "node: "},
     {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0\"," GOOD_DISK "\"action\":\"init\"}", "ring0: "},
     {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"127.0.0.1\"," GOOD_DISK "\"action\":\"init\"}", "ring0: "},
-    {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0.1\",\"ring1\":\"224.0.0.1\"," GOOD_DISK "\"action\":\"init\"}", "ring1: "},
+    {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0.1\",\"ring1\":\"224.0.0.1\"," GOOD_DISK "\"action\":\"init\"}",
+     "ring1: "},
     {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0.1\"," GOOD_DISK "\"action\":\"init\"}", "cluster: "},
 };
 
@@ -98,8 +106,8 @@ static const struct {
     const char *begins; /* NULL: good */
 } option_cases[] = {
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --ring1 10.0.1.1 --storage /dev/vdb", NULL},
-    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --network lan:lan0:7 --network other --join-token " TOKEN
-     " --fence-agent fence_ipmilan --fence-parameter ip=10.0.0.2 --fence-parameter lanplus=1",
+    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --network lan:lan0:7 --network other "
+     "--join-token " TOKEN " --fence-agent fence_ipmilan --fence-parameter ip=10.0.0.2 --fence-parameter lanplus=1",
      NULL},
     {"join --address 10.0.0.2 --token " TOKEN " --node n2 --ring0 10.0.0.1 --storage /dev/vdb", NULL},
     {"status", NULL},
@@ -113,8 +121,10 @@ static const struct {
     {"init --cluster De_mo --node n1 --ring0 10.0.0.1 --storage /dev/vdb", "--cluster: "},
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --colour red", "--colour: "},
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb red", "'red'"},
-    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --corosync-token-ms x", "--corosync-token-ms: "},
-    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --corosync-token-ms 5", "--corosync-token-ms: "},
+    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --corosync-token-ms x",
+     "--corosync-token-ms: "},
+    {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --corosync-token-ms 5",
+     "--corosync-token-ms: "},
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --network lan:lan0:9999", "--network: "},
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --fence-parameter ip", "--fence-parameter: "},
     {"init --cluster demo --node n1 --ring0 10.0.0.1 --storage /dev/vdb --fence-parameter ip=1", "--fence-parameter: "},
@@ -165,7 +175,8 @@ static void test_checks(void)
 
 static void test_token(void)
 {
-    const char *const bad[] = {"", "x", "0123abcd", "0123ABCD.0123456789abcdef0123456789abcdef", "0123abcd.0123", TOKEN ".", TOKEN "0"};
+    const char *const bad[] = {
+        "", "x", "0123abcd", "0123ABCD.0123456789abcdef0123456789abcdef", "0123abcd.0123", TOKEN ".", TOKEN "0"};
     g_autofree char *id = NULL, *secret = NULL;
     g_autoptr(GError) error = NULL;
     g_assert_true(join_token_split(TOKEN, "token", &id, &secret, &error));
@@ -184,7 +195,8 @@ static char *certificate_text(const char *path)
 {
     char *text = NULL;
     g_autoptr(GError) error = NULL;
-    process_call(process_runner_default(), 30000, &text, &error, "/usr/bin/openssl", "x509", "-in", path, "-noout", "-text", NULL);
+    process_call(process_runner_default(), 30000, &text, &error, "/usr/bin/openssl", "x509", "-in", path, "-noout",
+                 "-text", NULL);
     g_assert_no_error(error);
     return text;
 }
@@ -206,20 +218,21 @@ static void test_certificates(void)
     g_autofree char *path = setup_path(&context, NODE_CERT_FILE);
     g_autofree char *ca_path = setup_path(&context, NODE_CA_FILE);
     g_autofree char *text = certificate_text(path);
-    g_assert_nonnull(strstr(text, "DNS:n1, DNS:localhost, IP Address:10.0.0.1, IP Address:10.0.1.1, IP Address:127.0.0.1"));
+    g_assert_nonnull(
+        strstr(text, "DNS:n1, DNS:localhost, IP Address:10.0.0.1, IP Address:10.0.1.1, IP Address:127.0.0.1"));
     g_assert_nonnull(strstr(text, "TLS Web Server Authentication, TLS Web Client Authentication"));
     g_assert_nonnull(strstr(text, "CA:FALSE"));
     g_assert_nonnull(strstr(text, "prime256v1"));
     g_autofree char *ca_text = certificate_text(ca_path);
     g_assert_nonnull(strstr(ca_text, "CA:TRUE, pathlen:0"));
-    g_assert_true(process_call(process_runner_default(), 30000, NULL, &error, "/usr/bin/openssl", "verify", "-x509_strict", "-CAfile", ca_path,
-                               path, NULL));
+    g_assert_true(process_call(process_runner_default(), 30000, NULL, &error, "/usr/bin/openssl", "verify",
+                               "-x509_strict", "-CAfile", ca_path, path, NULL));
     g_assert_no_error(error);
 
     /* Good for a joiner whose clock is an hour behind. */
     g_autofree char *past = g_strdup_printf("%" G_GINT64_FORMAT, g_get_real_time() / G_USEC_PER_SEC - 3600);
-    g_assert_true(process_call(process_runner_default(), 30000, NULL, &error, "/usr/bin/openssl", "verify", "-attime", past, "-CAfile", ca_path,
-                               path, NULL));
+    g_assert_true(process_call(process_runner_default(), 30000, NULL, &error, "/usr/bin/openssl", "verify", "-attime",
+                               past, "-CAfile", ca_path, path, NULL));
     g_assert_no_error(error);
 
     g_assert_true(tls_qemu_folder(&context, &error));
@@ -243,8 +256,10 @@ static void test_status(void)
     g_autoptr(GError) error = NULL;
     g_autofree char *nothing = reset_status_text(&context, &error);
     g_assert_nonnull(strstr(nothing, "not a node yet"));
-    g_assert_true(setup_write(&context, NODE_CONFIG_PATH, "{\"version\":1,\"cluster\":\"demo\",\"node\":\"n1\",\"node_id\":1,\"ring0\":\"10.0.0.1\"}", -1,
-                              0644, NULL, &error));
+    g_assert_true(
+        setup_write(&context, NODE_CONFIG_PATH,
+                    "{\"version\":1,\"cluster\":\"demo\",\"node\":\"n1\",\"node_id\":1,\"ring0\":\"10.0.0.1\"}", -1,
+                    0644, NULL, &error));
     g_autofree char *node = reset_status_text(&context, &error);
     g_assert_no_error(error);
     g_assert_nonnull(strstr(node, "demo"));

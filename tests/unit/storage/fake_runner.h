@@ -20,7 +20,7 @@ typedef struct {
 typedef struct {
     int volume;
     char *lv; /* attached, or NULL */
-    gboolean primary, peer_fresh, fencing;
+    gboolean primary, fencing;
 } FakeMinor;
 
 typedef struct {
@@ -37,6 +37,7 @@ typedef struct {
     GHashTable *lvs, *minors, *gates;
     char *pv_vg, *signature; /* VG of the one device, NULL: no PV; what wipefs finds on it */
     gboolean vg, pool, pool_errors_when_full, resource, net, suspended, peer_there;
+    gboolean peer_fresh[GUEST_VOLUMES_MAX]; /* the other node's copies, which a crash here does not touch */
     gint64 device_size;
     int used_permille;
     int commands, kill_at; /* command number, from 1 */
@@ -108,7 +109,7 @@ gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSE
     g_strlcpy(ret->role, minor->primary ? "Primary" : "Secondary", sizeof(ret->role));
     g_strlcpy(ret->peer_role, connected ? "Secondary" : "Unknown", sizeof(ret->peer_role));
     g_strlcpy(ret->disk, fake_disk(minor), sizeof(ret->disk));
-    g_strlcpy(ret->peer_disk, !connected ? "DUnknown" : minor->peer_fresh ? "Inconsistent" : "UpToDate", sizeof(ret->peer_disk));
+    g_strlcpy(ret->peer_disk, !connected ? "DUnknown" : fake_world->peer_fresh[minor->volume] ? "Inconsistent" : "UpToDate", sizeof(ret->peer_disk));
     return TRUE;
 }
 
@@ -347,7 +348,6 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
     } else if (strcmp(verb, "new-minor") == 0) {
         FakeMinor *made = g_new0(FakeMinor, 1);
         made->volume = atoi(argv[4]);
-        made->peer_fresh = TRUE;
         return g_hash_table_insert(w->minors, GINT_TO_POINTER(atoi(argv[3])), made) ? 0 : 10;
     } else if (strcmp(verb, "connect") == 0) {
         gboolean used = w->net;
@@ -368,10 +368,10 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
         minor->lv = g_strdup(strrchr(argv[3], '/') + 1);
         minor->fencing = fake_has(argv, "--fencing=resource-and-stonith");
     } else if (strcmp(verb, "new-current-uuid") == 0) {
-        if (!lv || !lv->fresh || !minor->peer_fresh || !w->net || !w->peer_there) {
+        if (!lv || !lv->fresh || !w->peer_fresh[minor->volume] || !w->net || !w->peer_there) {
             return 10;
         }
-        lv->fresh = minor->peer_fresh = FALSE;
+        lv->fresh = w->peer_fresh[minor->volume] = FALSE;
     } else if (strcmp(verb, "primary") == 0 || strcmp(verb, "secondary") == 0) {
         return fake_role(w, argv, minor);
     }
@@ -485,6 +485,9 @@ static gboolean fake_run(const ProcessRunner *runner, const char *const *argv, c
 static void fake_world_start(FakeWorld *w)
 {
     *w = (FakeWorld){.runner = {.run = fake_run, .user_data = w}, .peer_there = TRUE, .device_size = 3217031168};
+    for (int i = 0; i < GUEST_VOLUMES_MAX; i++) {
+        w->peer_fresh[i] = TRUE;
+    }
     w->log = g_ptr_array_new_with_free_func(g_free);
     w->lvs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, fake_lv_free);
     w->minors = g_hash_table_new_full(NULL, NULL, NULL, fake_minor_free);

@@ -284,7 +284,7 @@ static void test_one_side_fresh(void)
     g_auto(Fixture) f = {0};
     fixture_start(&f, TRUE);
     g_assert_true(create(&f, NULL));
-    fake_minor(80)->peer_fresh = TRUE;
+    f.world.peer_fresh[0] = TRUE;
     GError *error = NULL;
     g_assert_false(volume_set_initialise(&f.set, NULL, NULL, NULL, &error));
     assert_code(error, HOLDFAST_ERROR_REFUSED);

@@ -155,7 +155,7 @@ static void test_run_states(void)
 {
     g_assert_cmpint(qemu_state_from("running"), ==, VMM_RUNNING);
     g_assert_cmpint(qemu_state_from("inmigrate"), ==, VMM_INCOMING);
-    g_assert_cmpint(qemu_state_from("io-error"), ==, VMM_PAUSED);
+    g_assert_cmpint(qemu_state_from("io-error"), ==, VMM_BROKEN);
     g_assert_cmpint(qemu_state_from("postmigrate"), ==, VMM_PAUSED);
     g_assert_cmpint(qemu_state_from("internal-error"), ==, VMM_BROKEN);
     g_assert_cmpint(qemu_state_from("a word of a later QEMU"), ==, VMM_BROKEN);

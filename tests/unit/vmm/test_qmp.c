@@ -204,7 +204,7 @@ static void test_io_error(void)
         g_free(word);
         word = fixture_run_state(&vm);
     }
-    g_assert_cmpint(qemu_state_from(word), ==, VMM_PAUSED);
+    g_assert_cmpint(qemu_state_from(word), ==, VMM_BROKEN);
     g_assert_cmpuint(fixture_serial_length(&vm), ==, 0);
     g_assert_true(qemu_engine.resume(vm.spec.run_folder, &error));
     fixture_await_output(&vm, 5); /* it could only boot because the failed read was done again */

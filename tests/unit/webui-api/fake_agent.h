@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * For tests: a holdfastd that answers what it was told to, and a holdfast-api process in front of it. Header-only, because every
- * test program is one source file. */
+ * For tests: a holdfastd that answers what it was told to, and a holdfast-api process in front of it. Header-only,
+ * because every test program is one source file. */
 #pragma once
 
 #include "common/json.h"
@@ -10,6 +10,7 @@
 #include <glib/gstdio.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -22,12 +23,12 @@ typedef struct {
     GMutex lock;
     GCond changed;
     GPtrArray *threads;
-    GArray *connections;    /* int */
-    GHashTable *answers;    /* verb -> answer line without v and id */
-    GPtrArray *requests;    /* request lines */
-    gboolean hold_waits;    /* op.show with wait_s is not answered until this is FALSE */
+    GArray *connections; /* int */
+    GHashTable *answers; /* verb -> answer line without v and id */
+    GPtrArray *requests; /* request lines */
+    gboolean hold_waits; /* op.show with wait_s is not answered until this is FALSE */
     gboolean stopping;
-    gint64 imported_bytes;  /* size of the file of the last image.import, seen while it was there */
+    gint64 imported_bytes; /* size of the file of the last image.import, seen while it was there */
 } FakeAgent;
 
 typedef struct {
@@ -52,8 +53,8 @@ static inline char *fake_answer(FakeAgent *agent, const json_t *request)
 {
     const char *verb = json_string_value(json_object_get(request, "verb"));
     const json_t *args = json_object_get(request, "args");
-    while (strcmp(verb, "op.show") == 0 && json_integer_value(json_object_get(args, "wait_s")) > 0 && agent->hold_waits &&
-           !agent->stopping) {
+    while (strcmp(verb, "op.show") == 0 && json_integer_value(json_object_get(args, "wait_s")) > 0 &&
+           agent->hold_waits && !agent->stopping) {
         g_cond_wait(&agent->changed, &agent->lock);
     }
     const char *path = json_string_value(json_object_get(args, "path"));
@@ -62,7 +63,8 @@ static inline char *fake_answer(FakeAgent *agent, const json_t *request)
         agent->imported_bytes = info.st_size;
     }
     const char *answer = g_hash_table_lookup(agent->answers, verb);
-    return g_strdup(answer ? answer : "{\"v\":1,\"ok\":false,\"error\":{\"code\":\"unsupported\",\"message\":\"not scripted\"}}");
+    return g_strdup(
+        answer ? answer : "{\"v\":1,\"ok\":false,\"error\":{\"code\":\"unsupported\",\"message\":\"not scripted\"}}");
 }
 
 static inline void fake_take(FakeConnection *connection, const char *line)
@@ -172,7 +174,8 @@ static inline void fake_agent_result(FakeAgent *agent, const char *verb, const c
 
 static inline void fake_agent_fail(FakeAgent *agent, const char *verb, const char *code, const char *message)
 {
-    g_autoptr(json_t) answer = json_pack("{s:i, s:s, s:b, s:{s:s, s:s}}", "v", 1, "id", "x", "ok", 0, "error", "code", code, "message", message);
+    g_autoptr(json_t) answer = json_pack("{s:i, s:s, s:b, s:{s:s, s:s}}", "v", 1, "id", "x", "ok", 0, "error", "code",
+                                         code, "message", message);
     g_autofree char *line = json_text_from(answer);
     fake_agent_script(agent, verb, line);
 }
@@ -226,7 +229,8 @@ static inline char *program_path(const char *name)
     const char *folder = g_getenv("HOLDFAST_BIN_DIR");
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
     g_autofree char *here = g_path_get_dirname(self);
-    char *path = folder ? g_build_filename(folder, name, NULL) : g_build_filename(here, "..", "..", "..", "bin", name, NULL);
+    char *path =
+        folder ? g_build_filename(folder, name, NULL) : g_build_filename(here, "..", "..", "..", "bin", name, NULL);
     if (!g_file_test(path, G_FILE_TEST_IS_EXECUTABLE)) {
         g_error("%s is not there: build the programs first, or set HOLDFAST_BIN_DIR", path);
     }
@@ -249,6 +253,13 @@ static inline void fixture_wait_ready(Fixture *fixture)
     }
 }
 
+/* A test that aborts must not leave its API behind. */
+static inline void fixture_child_setup(gpointer unused)
+{
+    (void) unused;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
 static inline void fixture_setup(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
@@ -262,9 +273,11 @@ static inline void fixture_setup(Fixture *fixture, gconstpointer unused)
     fixture->agent = fake_agent_start(agent_path);
     g_autofree char *program = program_path("holdfast-api");
     g_autoptr(GError) error = NULL;
-    fixture->api = g_subprocess_new(G_SUBPROCESS_FLAGS_STDERR_PIPE, &error, program, "--socket", fixture->socket_path, "--listen",
-                                    "127.0.0.1:0", "--agent", agent_path, "--token-file", fixture->token_path, "--spool",
-                                    fixture->spool, NULL);
+    g_autoptr(GSubprocessLauncher) launcher = g_subprocess_launcher_new(G_SUBPROCESS_FLAGS_STDERR_PIPE);
+    g_subprocess_launcher_set_child_setup(launcher, fixture_child_setup, NULL, NULL);
+    fixture->api = g_subprocess_launcher_spawn(launcher, &error, program, "--socket", fixture->socket_path, "--listen",
+                                               "127.0.0.1:0", "--agent", agent_path, "--token-file",
+                                               fixture->token_path, "--spool", fixture->spool, NULL);
     g_assert_no_error(error);
     fixture->log = g_data_input_stream_new(g_subprocess_get_stderr_pipe(fixture->api));
     fixture_wait_ready(fixture);

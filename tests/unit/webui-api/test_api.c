@@ -11,8 +11,8 @@ typedef struct {
     const char *method, *path, *body;
     const char *headers[4]; /* NULL: no more */
     gboolean tcp;
-    gsize filler_bytes;     /* instead of body: so many bytes */
-    const char *until;      /* hang up when this text has come */
+    gsize filler_bytes; /* instead of body: so many bytes */
+    const char *until;  /* hang up when this text has come */
 } Ask;
 
 typedef struct {
@@ -118,7 +118,8 @@ static void test_read(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     fake_agent_result(fixture->agent, "status", "{\"cluster\":\"demo\"}");
-    g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/status", .headers = {"X-Request-Id: my-id.1"}});
+    g_autoptr(Reply) reply =
+        ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/status", .headers = {"X-Request-Id: my-id.1"}});
     g_assert_cmpint(reply->status, ==, 200);
     g_assert_cmpstr(reply->body->str, ==, "{\"cluster\":\"demo\"}");
     g_assert_nonnull(strstr(reply->head->str, "X-Request-Id: my-id.1\r\n"));
@@ -133,14 +134,17 @@ static void test_mutation(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     fake_agent_result(fixture->agent, "guest.create", RUNNING);
-    g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "POST", .path = "/api/v1/guests", .headers = {JSON_HEADER},
+    g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "POST",
+                                                 .path = "/api/v1/guests",
+                                                 .headers = {JSON_HEADER},
                                                  .body = "{\"name\":\"a\",\"spec\":{\"memory_mib\":64}}"});
     g_assert_cmpint(reply->status, ==, 202);
     g_assert_nonnull(strstr(reply->head->str, "Location: /api/v1/operations/op-1\r\n"));
     g_autofree char *args = fake_agent_args(fixture->agent, "guest.create");
     g_assert_cmpstr(args, ==, "{\"name\":\"a\",\"spec\":{\"memory_mib\":64}}");
     fake_agent_result(fixture->agent, "guest.start", RUNNING);
-    g_autoptr(Reply) start = ask(fixture, &(Ask){.method = "POST", .path = "/api/v1/guests/a/actions/start", .body = ""});
+    g_autoptr(Reply) start =
+        ask(fixture, &(Ask){.method = "POST", .path = "/api/v1/guests/a/actions/start", .body = ""});
     g_assert_cmpint(start->status, ==, 202);
 }
 
@@ -150,10 +154,12 @@ static void test_etag(Fixture *fixture, gconstpointer unused)
     fake_agent_result(fixture->agent, "guest.show", "{\"name\":\"a\",\"revision\":42}");
     g_autoptr(Reply) first = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a"});
     g_assert_nonnull(strstr(first->head->str, "ETag: \"42\"\r\n"));
-    g_autoptr(Reply) same = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a", .headers = {"If-None-Match: \"41\", \"42\""}});
+    g_autoptr(Reply) same =
+        ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a", .headers = {"If-None-Match: \"41\", \"42\""}});
     g_assert_cmpint(same->status, ==, 304);
     g_assert_cmpuint(same->body->len, ==, 0);
-    g_autoptr(Reply) other = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a", .headers = {"If-None-Match: \"41\""}});
+    g_autoptr(Reply) other =
+        ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a", .headers = {"If-None-Match: \"41\""}});
     g_assert_cmpint(other->status, ==, 200);
 }
 
@@ -180,7 +186,8 @@ static void test_agent_dead(Fixture *fixture, gconstpointer unused)
     fixture_kill_agent(fixture);
     expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests"}, 503, "unavailable",
                    "holdfastd is not answering on this node; guests keep running; see `systemctl status holdfastd`");
-    expect_problem(fixture, &(Ask){.method = "GET", .path = "/readyz"}, 503, "unavailable", "holdfastd is not answering");
+    expect_problem(fixture, &(Ask){.method = "GET", .path = "/readyz"}, 503, "unavailable",
+                   "holdfastd is not answering");
     g_autoptr(Reply) health = ask(fixture, &(Ask){.method = "GET", .path = "/healthz", .tcp = TRUE});
     g_assert_cmpint(health->status, ==, 200);
 }
@@ -193,9 +200,12 @@ static void test_bad_bodies(Fixture *fixture, gconstpointer unused)
     const struct {
         const char *body, *detail;
     } bodies[] = {
-        {"{\"name\":", "not valid JSON"},         {"{\"name\":\"a\",\"name\":\"b\"}", "not valid JSON"},
-        {deep, "nested deeper"},                  {"{} {}", "not valid JSON"},
-        {"{\"name\":\"a\",\"spek\":{}}", "spek"}, {"{\"name\":\"a\"}", "spec: is required"},
+        {"{\"name\":", "not valid JSON"},
+        {"{\"name\":\"a\",\"name\":\"b\"}", "not valid JSON"},
+        {deep, "nested deeper"},
+        {"{} {}", "not valid JSON"},
+        {"{\"name\":\"a\",\"spek\":{}}", "spek"},
+        {"{\"name\":\"a\"}", "spec: is required"},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(bodies); i++) {
         post.body = bodies[i].body;
@@ -208,8 +218,10 @@ static void test_bad_bodies(Fixture *fixture, gconstpointer unused)
     expect_problem(fixture, &post, 413, "invalid", "at most 1 MiB");
     post.headers[1] = "Transfer-Encoding: chunked";
     expect_problem(fixture, &post, 413, "invalid", "at most 1 MiB");
-    expect_problem(fixture, &(Ask){.method = "POST", .path = "/api/v1/guests", .body = "a=b"}, 415, "unsupported", "application/json");
-    expect_problem(fixture, &(Ask){.method = "DELETE", .path = "/api/v1/guests/a", .body = "{}", .headers = {JSON_HEADER}}, 400,
+    expect_problem(fixture, &(Ask){.method = "POST", .path = "/api/v1/guests", .body = "a=b"}, 415, "unsupported",
+                   "application/json");
+    expect_problem(fixture,
+                   &(Ask){.method = "DELETE", .path = "/api/v1/guests/a", .body = "{}", .headers = {JSON_HEADER}}, 400,
                    "invalid", "takes none");
 }
 
@@ -217,20 +229,24 @@ static void test_bad_paths(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/nonsense"}, 404, "not_found", "no such resource");
-    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a%00b"}, 404, "not_found", "no such resource");
+    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests/a%00b"}, 404, "not_found",
+                   "no such resource");
     expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests%00"}, 404, "not_found", "no such resource");
-    expect_problem(fixture, &(Ask){.method = "PATCH", .path = "/api/v1/guests/a", .body = "{}"}, 405, "unsupported", "GET, DELETE");
+    expect_problem(fixture, &(Ask){.method = "PATCH", .path = "/api/v1/guests/a", .body = "{}"}, 405, "unsupported",
+                   "GET, DELETE");
     g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "PUT", .path = "/api/v1/guests"});
     g_assert_nonnull(strstr(reply->head->str, "Allow: GET, POST\r\n"));
     expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/guests?x=1"}, 400, "invalid", "x: ");
-    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/operations/1?wait=1&wait=2"}, 400, "invalid", "wait: ");
+    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/operations/1?wait=1&wait=2"}, 400, "invalid",
+                   "wait: ");
 }
 
 static void test_framing(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     const char *const texts[] = {
-        "POST /api/v1/guests HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+        "POST /api/v1/guests HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: "
+        "2\r\nContent-Length: 3\r\n\r\n{}x",
         "POST /api/v1/guests HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
         "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
         "GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\nConnection: close\r\n\r\n",
@@ -309,8 +325,11 @@ static void test_events(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     fake_agent_script(fixture->agent, "events.watch",
-                      "{\"v\":1,\"ok\":true,\"result\":{}}\n{\"v\":1,\"event\":{\"index\":7,\"kind\":\"guest.started\",\"text\":\"a\"}}");
-    g_autoptr(Reply) stream = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/events", .until = "\n\nid: 7\ndata: {",
+                      "{\"v\":1,\"ok\":true,\"result\":{}}\n{\"v\":1,\"event\":{\"index\":7,\"kind\":\"guest.started\","
+                      "\"text\":\"a\"}}");
+    g_autoptr(Reply) stream = ask(fixture, &(Ask){.method = "GET",
+                                                  .path = "/api/v1/events",
+                                                  .until = "\n\nid: 7\ndata: {",
                                                   .headers = {"Accept: text/event-stream", "Last-Event-ID: 6"}});
     g_assert_cmpint(stream->status, ==, 200);
     g_assert_nonnull(strstr(stream->head->str, "Content-Type: text/event-stream\r\n"));
@@ -321,8 +340,8 @@ static void test_events(Fixture *fixture, gconstpointer unused)
     g_autoptr(Reply) page = ask(fixture, &(Ask){.method = "GET", .path = "/api/v1/events?since=3"});
     g_assert_cmpstr(page->body->str, ==, "[{\"index\":7}]");
     fake_agent_fail(fixture->agent, "events.watch", "unavailable", "no store");
-    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/events", .headers = {"Accept: text/event-stream"}}, 503,
-                   "unavailable", "no store");
+    expect_problem(fixture, &(Ask){.method = "GET", .path = "/api/v1/events", .headers = {"Accept: text/event-stream"}},
+                   503, "unavailable", "no store");
 }
 
 #define RAW_HEADER "Content-Type: application/octet-stream"
@@ -332,7 +351,9 @@ static void test_upload(Fixture *fixture, gconstpointer unused)
     (void) unused;
     fake_agent_result(fixture->agent, "image.import", RUNNING);
     fake_agent_result(fixture->agent, "op.show", SUCCEEDED);
-    g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "PUT", .path = "/api/v1/images/debian", .headers = {RAW_HEADER},
+    g_autoptr(Reply) reply = ask(fixture, &(Ask){.method = "PUT",
+                                                 .path = "/api/v1/images/debian",
+                                                 .headers = {RAW_HEADER},
                                                  .filler_bytes = 3 * 1024 * 1024 + 1});
     g_assert_cmpint(reply->status, ==, 202);
     g_assert_nonnull(strstr(reply->head->str, "Location: /api/v1/operations/op-1\r\n"));

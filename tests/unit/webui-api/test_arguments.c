@@ -5,7 +5,8 @@
 #include "common/error.h"
 
 /* The arguments as text, or the error's text. Caller frees. */
-static char *build(const char *method, const char *path, const char *query_name, const char *query_value, const char *body)
+static char *build(const char *method, const char *path, const char *query_name, const char *query_value,
+                   const char *body)
 {
     const Route *route = NULL;
     g_autoptr(GHashTable) variables = NULL;
@@ -25,8 +26,8 @@ static char *build(const char *method, const char *path, const char *query_name,
     return arguments ? json_text_from(arguments) : g_strdup(error->message);
 }
 
-static void expect(const char *method, const char *path, const char *query_name, const char *query_value, const char *body,
-                   const char *expected)
+static void expect(const char *method, const char *path, const char *query_name, const char *query_value,
+                   const char *body, const char *expected)
 {
     g_autofree char *text = build(method, path, query_name, query_value, body);
     g_assert_cmpstr(text, ==, expected);
@@ -36,7 +37,8 @@ static void test_good(void)
 {
     expect("GET", "/api/v1/status", NULL, NULL, "", "{}");
     expect("GET", "/api/v1/guests/web1", NULL, NULL, "", "{\"name\":\"web1\"}");
-    expect("POST", "/api/v1/guests", NULL, NULL, "{\"spec\":{\"vcpus\":1},\"name\":\"a\"}", "{\"name\":\"a\",\"spec\":{\"vcpus\":1}}");
+    expect("POST", "/api/v1/guests", NULL, NULL, "{\"spec\":{\"vcpus\":1},\"name\":\"a\"}",
+           "{\"name\":\"a\",\"spec\":{\"vcpus\":1}}");
     expect("POST", "/api/v1/guests/a/actions/stop", NULL, NULL, "", "{\"name\":\"a\"}");
     expect("POST", "/api/v1/guests/a/actions/stop", NULL, NULL, "{\"force\":true}", "{\"force\":true,\"name\":\"a\"}");
     expect("GET", "/api/v1/operations/7", "wait", "30", "", "{\"id\":\"7\",\"wait_s\":30}");
@@ -52,7 +54,8 @@ static void test_bad(void)
     expect("POST", "/api/v1/guests", NULL, NULL, "{\"name\":\"a\",\"spec\":[]}", "spec: must be an object");
     expect("POST", "/api/v1/guests", NULL, NULL, "{\"name\":\"a\",\"spec\":{},\"x\":1}", "x: is not known here");
     expect("POST", "/api/v1/guests/a/actions/stop", NULL, NULL, "{\"force\":1}", "force: must be true or false");
-    expect("POST", "/api/v1/volumes/a-0/actions/grow", NULL, NULL, "{\"size_mib\":1.5}", "size_mib: must be a whole number");
+    expect("POST", "/api/v1/volumes/a-0/actions/grow", NULL, NULL, "{\"size_mib\":1.5}",
+           "size_mib: must be a whole number");
     expect("POST", "/api/v1/volumes/a-0/actions/grow", NULL, NULL, "{\"size_mib\":3}",
            "size_mib: must be between 4 and 67108864, not 3");
     /* The path says which guest; a body cannot say another. */

@@ -8,10 +8,11 @@ static void test_known(void)
 {
     g_autoptr(json_t) problem = problem_encode(HOLDFAST_ERROR_INVALID, 0, "spec.nics[0].vlan: must be less", "r-1");
     g_autofree char *text = json_text_from(problem);
-    g_assert_cmpstr(text, ==,
-                    "{\"code\":\"invalid\",\"detail\":\"spec.nics[0].vlan: must be less\",\"fields\":[\"spec.nics[0].vlan\"],"
-                    "\"request_id\":\"r-1\",\"retryable\":false,\"status\":400,\"title\":\"The request is not valid\","
-                    "\"type\":\"urn:holdfast:problem:invalid\"}");
+    g_assert_cmpstr(
+        text, ==,
+        "{\"code\":\"invalid\",\"detail\":\"spec.nics[0].vlan: must be less\",\"fields\":[\"spec.nics[0].vlan\"],"
+        "\"request_id\":\"r-1\",\"retryable\":false,\"status\":400,\"title\":\"The request is not valid\","
+        "\"type\":\"urn:holdfast:problem:invalid\"}");
 }
 
 static void test_statuses(void)
