@@ -21,6 +21,7 @@
 #define WORKER_THREADS 32
 #define CALLER_THREADS 16
 #define TICK_S 3
+#define JOIN_RETRY_S 10
 #define STORE_RETRY_US (G_USEC_PER_SEC)
 
 typedef struct {
@@ -141,6 +142,22 @@ static void load_until_done(Daemon *daemon)
     }
 }
 
+/* Letting nodes join must never keep guests from being looked after: a port that is taken is tried again. */
+static gboolean join_listen(Daemon *daemon)
+{
+    g_autoptr(GError) error = NULL;
+    if (!join_server_new(setup_context_default(), daemon->store, daemon->config, &error)) {
+        log_line(LOG_LEVEL_WARNING, "nodes cannot join through this one: %s", error->message);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean join_listen_again(gpointer user_data)
+{
+    return join_listen(user_data) ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
+}
+
 static gboolean daemon_open(Daemon *daemon, GError **error)
 {
     g_mutex_init(&daemon->lock);
@@ -166,10 +183,11 @@ static int daemon_serve(Daemon *daemon, GError **error)
     load_until_done(daemon);
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
-    AgentSocket *socket = agent_socket_new(daemon, LOCAL_CALL_SOCKET, error);
-    JoinServer *join = socket ? join_server_new(setup_context_default(), daemon->store, daemon->config, error) : NULL;
-    if (!join) {
+    if (!agent_socket_new(daemon, LOCAL_CALL_SOCKET, error)) {
         return EXIT_FAILURE;
+    }
+    if (!join_listen(daemon)) {
+        g_timeout_add_seconds(JOIN_RETRY_S, join_listen_again, daemon);
     }
     g_unix_signal_add(SIGTERM, on_signal, daemon);
     g_unix_signal_add(SIGINT, on_signal, daemon);

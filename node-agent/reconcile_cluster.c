@@ -36,7 +36,15 @@ static gboolean project(Daemon *daemon)
     for (guint i = 0; i < guests->len; i++) {
         g_ptr_array_add(projected, projection_guest(daemon, guests->pdata[i]));
     }
-    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected};
+    g_autoptr(GPtrArray) statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
+    for (guint i = 0; i < nodes->len; i++) {
+        g_autofree char *key = g_strdup_printf("status/%s/node", ((const Node *) nodes->pdata[i])->name);
+        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
+        if (status) {
+            g_ptr_array_add(statuses, status);
+        }
+    }
+    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected, .node_statuses = statuses};
     if (nodes->len == 0) {
         return TRUE; /* never project an empty store over a live cluster */
     }

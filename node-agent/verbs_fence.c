@@ -2,6 +2,7 @@
  * Verbs on fence devices. */
 #include "node-agent/verbs.h"
 
+#include "cluster/pacemaker.h"
 #include "common/error.h"
 #include "fencing/confirm.h"
 #include "fencing/device.h"
@@ -125,7 +126,15 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
     }
     g_autofree char *object = g_strconcat("node/", node, NULL);
     daemon_event(call->daemon, "fence.confirmed", object, "%s confirmed that it is off", call->user);
-    return pacemaker_fence(call->daemon->runner, node, 60, error) ? json_object() : NULL;
+    /* Pacemaker's own retry may have used the confirmation before our request did: what counts is that the node is held for down now. */
+    g_autoptr(GError) problem = NULL;
+    gboolean down = FALSE;
+    if (!pacemaker_fence(call->daemon->runner, node, 60, &problem) &&
+        (!pacemaker_node_is_clean_down(call->daemon->runner, node, &down, NULL) || !down)) {
+        g_propagate_error(error, g_steal_pointer(&problem));
+        return NULL;
+    }
+    return json_object();
 }
 
 const Verb verbs_fence[] = {

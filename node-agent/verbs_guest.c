@@ -3,6 +3,7 @@
 #include "node-agent/verbs.h"
 
 #include "cluster/plan.h"
+#include "cluster/projection.h"
 #include "common/error.h"
 #include "common/ident.h"
 #include "node-agent/operation.h"
@@ -104,7 +105,7 @@ static json_t *guest_create(const VerbCall *call, GError **error)
 {
     const char *name = verb_string(call, "name", error);
     GuestSpec spec = {0};
-    if (!name || !ident_check_name(name, "name", error) ||
+    if (!name || !ident_check_name(name, "name", error) || !projection_check_guest_name(name, error) ||
         !guest_spec_from_json(json_object_get(call->arguments, "spec"), &spec, error)) {
         json_struct_clear(&guest_spec_type, &spec);
         return NULL;

@@ -258,6 +258,9 @@ AgentStreamResult agent_stream_next(AgentStream *stream, int timeout_ms, int cli
     if (!line) {
         return ended == WAIT_TIMEOUT ? AGENT_STREAM_QUIET : AGENT_STREAM_ENDED;
     }
+    if (*line == '\0') {
+        return AGENT_STREAM_QUIET; /* the agent's own sign of life */
+    }
     g_autoptr(json_t) envelope = json_text_parse(line, -1, "event", NULL);
     json_t *event = json_object_get(envelope, "event");
     if (!json_is_object(event)) {

@@ -24,9 +24,11 @@ typedef struct {
     gint uploads;
 } Server;
 
-/* At most so many of SERVER_CONNECTIONS_MAX may wait: short requests always find a place. */
-#define SERVER_CONNECTIONS_MAX 256
-#define SERVER_WAITING_MAX 192
+/* Per listener; each is a thread, so the unit's TasksMax must be above twice this. */
+#define SERVER_CONNECTIONS_MAX 128
+/* At most so many requests wait, each on a connection to holdfastd, which takes 64: short requests always find a place.
+ */
+#define SERVER_WAITING_MAX 48
 #define SERVER_UPLOADS_MAX 4
 
 typedef struct ServerRun ServerRun;

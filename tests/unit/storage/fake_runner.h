@@ -174,10 +174,10 @@ static void fake_lvs_report(FakeWorld *w, GString *out)
     while (g_hash_table_iter_next(&iter, &name, &value)) {
         const FakeLv *lv = value;
         g_string_append_printf(out,
-                               ",{\"vg_name\":\"holdfast\",\"lv_name\":\"%s\",\"lv_size\":\"%" G_GINT64_FORMAT
+                               "%s{\"vg_name\":\"holdfast\",\"lv_name\":\"%s\",\"lv_size\":\"%" G_GINT64_FORMAT
                                "\",\"pool_lv\":\"pool\",\"data_percent\":\"1.00\",\"metadata_percent\":\"\",\"lv_active\":\"%s\","
                                "\"lv_tags\":\"%s\",\"lv_when_full\":\"\"}",
-                               (char *) name, lv->size, lv->active ? "active" : "", lv->tag ? lv->tag : "");
+                               out->str[out->len - 1] == '}' ? "," : "", (char *) name, lv->size, lv->active ? "active" : "", lv->tag ? lv->tag : "");
     }
     g_string_append(out, "]}]}");
 }

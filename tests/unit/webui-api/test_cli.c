@@ -252,7 +252,7 @@ static void test_events(Fixture *fixture, gconstpointer unused)
     /* A line that is no event ends the stream: what came before was printed, and the end is an error. */
     fake_agent_script(
         fixture->agent, "events.watch",
-        "{\"v\":1,\"ok\":true,\"result\":{}}\n{\"v\":1,\"event\":{\"index\":8,\"kind\":\"node.lost\"}}\n{}");
+        "{\"v\":1,\"ok\":true,\"result\":{}}\n\n{\"v\":1,\"event\":{\"index\":8,\"kind\":\"node.lost\"}}\n{}");
     g_auto(Result) stream = run(fixture, FALSE, "events --follow --json");
     g_assert_cmpint(stream.code, ==, 7);
     g_assert_cmpstr(stream.out, ==, "{\"index\":8,\"kind\":\"node.lost\"}\n");

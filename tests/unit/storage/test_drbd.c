@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * DRBD commands: exactly these, in this order, and none where the state is right already. */
+#include "tests/unit/storage/fake_runner.h"
+
+#define LV "/dev/holdfast/hf-web1-0"
+
+static char *nodes[] = {"n1", "n2", NULL};
+static const Guest guest = {.name = "web1", .uuid = "u", .slot = 5, .nodes = nodes, .drbd_secret = "5ec7e7"};
+
+static DrbdResource resource(const FakeWorld *w, const char *peer)
+{
+    return (DrbdResource){.runner = &w->runner,
+                          .guest = &guest,
+                          .n_volumes = 1,
+                          .node = "n1",
+                          .peer = peer,
+                          .address = "10.0.0.1",
+                          .peer_address = "10.0.0.2"};
+}
+
+static void lv_add(FakeWorld *w)
+{
+    FakeLv *lv = g_new0(FakeLv, 1);
+    lv->size = 68 * 1024 * 1024;
+    lv->active = TRUE;
+    g_hash_table_insert(w->lvs, g_strdup("hf-web1-0"), lv);
+}
+
+static void assert_log(FakeWorld *w, const char *wanted)
+{
+    g_autofree char *log = fake_log_take(w);
+    g_assert_cmpstr(log, ==, wanted);
+}
+
+static void assert_code(GError *error, int code)
+{
+    g_assert_error(error, HOLDFAST_ERROR, code);
+    g_error_free(error);
+}
+
+static void test_golden(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, "n2");
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL));
+    assert_log(&w, "/sbin/drbdmeta 80 v08 " LV " internal apply-al\n"
+                   "/sbin/drbdmeta 80 v08 " LV " internal create-md");
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL));
+    assert_log(&w, "/sbin/drbdmeta 80 v08 " LV " internal apply-al");
+    g_assert_true(drbd_attach(&r, 0, LV, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
+                   "/lib/drbd/drbdsetup-84 new-resource hf-web1 --on-no-data-accessible=suspend-io\n"
+                   "/lib/drbd/drbdsetup-84 new-minor hf-web1 80 0\n"
+                   "/sbin/drbdmeta 80 v08 " LV " internal check-resize\n"
+                   "/sbin/drbdmeta 80 v08 " LV " internal apply-al\n"
+                   "/lib/drbd/drbdsetup-84 attach 80 " LV " " LV " internal --on-io-error=call-local-io-error "
+                   "--fencing=resource-and-stonith --al-updates=yes --discard-zeroes-if-aligned=yes "
+                   "--rs-discard-granularity=65536 --c-plan-ahead=20 --c-fill-target=2048 --c-max-rate=204800 "
+                   "--c-min-rate=10240\n"
+                   "/lib/drbd/drbdsetup-84 check-resize 80");
+    g_assert_true(drbd_attach(&r, 0, LV, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
+    g_assert_true(drbd_connect(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
+                   "/lib/drbd/drbdsetup-84 connect hf-web1 ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805 --protocol=C --timeout=15 "
+                   "--connect-int=3 --ping-int=2 --ping-timeout=5 --ko-count=3 --cram-hmac-alg=sha256 --shared-secret=5ec7e7 "
+                   "--after-sb-0pri=disconnect --after-sb-1pri=disconnect --after-sb-2pri=disconnect "
+                   "--rr-conflict=disconnect --verify-alg=crc32c");
+    g_assert_true(drbd_connect(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
+    g_assert_true(drbd_skip_initial_sync(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 new-current-uuid 80 --clear-bitmap=yes");
+    g_assert_true(drbd_skip_initial_sync(&r, NULL));
+    assert_log(&w, "");
+    g_assert_true(drbd_promote(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n/lib/drbd/drbdsetup-84 primary 80");
+    g_assert_true(drbd_demote(&r, NULL) && drbd_demote(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 secondary 80");
+    g_assert_true(drbd_disconnect(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
+                   "/lib/drbd/drbdsetup-84 disconnect ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805");
+    g_assert_true(drbd_outdate(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 outdate 80");
+    g_assert_true(drbd_down(&r, NULL) && drbd_down(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
+                   "/lib/drbd/drbdsetup-84 down hf-web1\n"
+                   "/lib/drbd/drbdsetup-84 show hf-web1");
+    g_assert_cmpstr(w.violation, ==, NULL);
+}
+
+static void test_single_replica(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, NULL);
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL));
+    g_autofree char *log = fake_log_take(&w);
+    g_assert_nonnull(strstr(log, "--fencing=dont-care"));
+    g_assert_true(drbd_connect(&r, NULL)); /* nobody to connect to */
+    assert_log(&w, "");
+    g_assert_true(drbd_force_initial(&r, NULL) && drbd_force_initial(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 primary 80 --force=yes\n/lib/drbd/drbdsetup-84 secondary 80");
+    DrbdResource paired = resource(&w, "n2");
+    GError *error = NULL;
+    g_assert_false(drbd_force_initial(&paired, &error)); /* force and two replicas never meet */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_false(drbd_promote(&paired, &error)); /* nor do dont-care and two replicas */
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_promote(&r, NULL));
+}
+
+/* Only "there is none" is none. A busy LV, a dead disk, a changed message: an error, and nothing is written. */
+static void test_metadata_unreadable(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    fake_lv("hf-web1-0")->active = FALSE;
+    DrbdResource r = resource(&w, "n2");
+    GError *error = NULL;
+    g_assert_false(drbd_metadata_create(&r, 0, LV, &error));
+    assert_code(error, HOLDFAST_ERROR_FAILED);
+    assert_log(&w, "/sbin/drbdmeta 80 v08 " LV " internal apply-al");
+}
+
+static void test_refusals(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, "n2");
+    GError *error = NULL;
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL) && drbd_connect(&r, NULL));
+    g_assert_false(drbd_promote(&r, &error)); /* Inconsistent */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_skip_initial_sync(&r, NULL));
+    g_assert_false(drbd_outdate(&r, &error)); /* connected */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_promote(&r, NULL));
+    g_assert_false(drbd_down(&r, &error)); /* Primary */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    w.peer_there = FALSE;
+    g_assert_false(drbd_outdate(&r, &error)); /* Primary */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    w.suspended = TRUE;
+    g_assert_false(drbd_demote(&r, &error)); /* frozen */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_BUSY);
+    w.suspended = FALSE;
+    g_assert_true(drbd_demote(&r, NULL) && drbd_outdate(&r, NULL));
+    /* Another guest of this name, from before: other minors. */
+    Guest namesake = guest;
+    namesake.slot = 6;
+    DrbdResource other = r;
+    other.guest = &namesake;
+    g_assert_false(drbd_attach(&other, 0, LV, &error));
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/drbd/golden", test_golden);
+    g_test_add_func("/drbd/single-replica", test_single_replica);
+    g_test_add_func("/drbd/metadata-unreadable", test_metadata_unreadable);
+    g_test_add_func("/drbd/refusals", test_refusals);
+    return g_test_run();
+}
