@@ -137,14 +137,15 @@ static json_t *op_show(const VerbCall *call, GError **error)
     const char *id = verb_string(call, "id", error);
     gint64 wait_s = MIN(json_integer_value(json_object_get(call->arguments, "wait_s")), WAIT_LIMIT_S);
     gint64 deadline_us = g_get_monotonic_time() + wait_s * G_USEC_PER_SEC;
+    gint64 known_by_us = g_get_monotonic_time() + 2 * G_USEC_PER_SEC;
     while (id) {
         g_autoptr(Operation) operation = operation_get(call->daemon, id);
         gboolean late = g_get_monotonic_time() >= deadline_us;
         if (operation && (operation->state != OPERATION_RUNNING || late)) {
             return operation_view(operation);
         }
-        /* The cache of this node may be a moment behind the node that made the operation. */
-        if (!operation && late && cache_revision(call->daemon->cache) > 0) {
+        /* The cache of this node may be a moment behind the node that made the operation: look a little longer before denying it. */
+        if (!operation && g_get_monotonic_time() >= MAX(deadline_us, known_by_us)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "id: there is no operation '%s'", id);
             return NULL;
         }

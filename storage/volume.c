@@ -18,6 +18,7 @@
 
 #define CONNECT_WAIT_US (1000 * 1000)
 #define CONNECT_PAUSE_US (20 * 1000)
+#define GROW_WAIT_US (1000 * 1000)
 
 DrbdResource volume_set_resource(const VolumeSet *set)
 {
@@ -63,12 +64,29 @@ static gboolean set_check(const VolumeSet *set, GError **error)
     return TRUE;
 }
 
-/* How large the gate may be now: never beyond the DRBD device, which lags behind while a volume grows. */
+/* While a volume grows its DRBD device lags behind for a moment; nothing may be mapped beyond it. */
 static gint64 gate_size(const VolumeSet *set, guint index)
 {
     gint64 wanted = volume_at(set, index)->size_bytes;
     gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) index));
     return device > 0 && device < wanted ? device / 512 * 512 : wanted;
+}
+
+/* A gate is there; its size follows the volume's, but not while the device lags: the guest shall see one growth, not two. */
+static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
+{
+    g_autofree char *gate = gate_of(set, index);
+    GateState state;
+    gint64 size = gate_size(set, index);
+    if (size < volume_at(set, index)->size_bytes) {
+        if (!gate_state(set->runner, gate, &state, NULL, error)) {
+            return FALSE;
+        }
+        if (state != GATE_ABSENT) {
+            return TRUE;
+        }
+    }
+    return gate_ensure(set->runner, gate, size, error);
 }
 
 /* ---- building up ---- */
@@ -90,7 +108,6 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean reco
     DrbdResource r = volume_set_resource(set);
     g_autofree char *lv = lv_of(set, index);
     g_autofree char *lv_path = pool_lv_path(lv);
-    g_autofree char *gate = gate_of(set, index);
     g_autofree char *tag = g_strconcat("hf-uuid-", set->guest->uuid, NULL);
     GError *problem = NULL;
     if (!pool_lv_converge(set->runner, lv, pool_lv_size_bytes(volume_at(set, index)->size_bytes), tag, record_new, NULL,
@@ -98,26 +115,36 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean reco
         return record_new ? (g_propagate_error(error, problem), FALSE) : replica_lost(lv, problem, error);
     }
     return (!record_new || drbd_metadata_create(&r, (int) index, lv_path, error)) &&
-           drbd_attach(&r, (int) index, lv_path, error) && gate_ensure(set->runner, gate, gate_size(set, index), error);
+           drbd_attach(&r, (int) index, lv_path, error) && gate_converge(set, index, error);
 }
 
-/* A grown LV is taken into use by whoever is Primary, once the peer's LV is grown too (until then DRBD's size does not change). */
+/* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it. */
+static gboolean volume_grow(const VolumeSet *set, guint index, GError **error)
+{
+    DrbdResource r = resource_of(set);
+    if (!drbd_resize(&r, (int) index, error)) {
+        return FALSE;
+    }
+    gint64 end_us = g_get_monotonic_time() + GROW_WAIT_US;
+    while (gate_size(set, index) < volume_at(set, index)->size_bytes && g_get_monotonic_time() < end_us) {
+        g_usleep(CONNECT_PAUSE_US);
+    }
+    return gate_converge(set, index, error);
+}
+
+/* A grown LV is taken into use by whoever is Primary (DRBD demands one), once the peer's LV is grown too: until then DRBD's size does not
+ * change. DRBD then copies the new area to the peer, which counts as Inconsistent that long. */
 static gboolean volumes_grow(const VolumeSet *set, GError **error)
 {
-    DrbdResource r = volume_set_resource(set);
+    gboolean paired = guest_peer_node(set->guest, set->node) != NULL;
     for (guint i = 0; i < set->volumes->len; i++) {
         DrbdState state;
         if (!state_of(set, i, &state, error)) {
             return FALSE;
         }
-        gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) i));
-        gboolean may = strcmp(state.role, "Primary") == 0 && !state.suspended &&
-                       (!r.peer || drbd_state_is_up_to_date_pair(&state));
-        if (device <= 0 || device >= volume_at(set, i)->size_bytes || !may) {
-            continue;
-        }
-        g_autofree char *gate = gate_of(set, i);
-        if (!drbd_resize(&r, (int) i, error) || !gate_ensure(set->runner, gate, gate_size(set, i), error)) {
+        gboolean may = state.present && strcmp(state.role, "Primary") == 0 && !state.suspended &&
+                       (!paired || drbd_state_is_up_to_date_pair(&state));
+        if (may && gate_size(set, i) < volume_at(set, i)->size_bytes && !volume_grow(set, i, error)) {
             return FALSE;
         }
     }
@@ -143,7 +170,6 @@ static gboolean volume_activate(const VolumeSet *set, guint index, GError **erro
     DrbdResource r = volume_set_resource(set);
     g_autofree char *lv = lv_of(set, index);
     g_autofree char *lv_path = pool_lv_path(lv);
-    g_autofree char *gate = gate_of(set, index);
     GError *problem = NULL;
     DrbdState state;
     if (!state_of(set, index, &state, error)) {
@@ -157,7 +183,7 @@ static gboolean volume_activate(const VolumeSet *set, guint index, GError **erro
             return FALSE;
         }
     }
-    return gate_ensure(set->runner, gate, gate_size(set, index), error);
+    return gate_converge(set, index, error);
 }
 
 gboolean volume_set_is_connected(const VolumeSet *set)
