@@ -121,7 +121,7 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean reco
 /* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it. */
 static gboolean volume_grow(const VolumeSet *set, guint index, GError **error)
 {
-    DrbdResource r = resource_of(set);
+    DrbdResource r = volume_set_resource(set);
     if (!drbd_resize(&r, (int) index, error)) {
         return FALSE;
     }
