@@ -5,8 +5,11 @@
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/lock.h"
 #include "common/log.h"
 #include "storage/record.h"
+
+#define LOCK_TIMEOUT_MS 10000
 
 typedef struct {
     Daemon *daemon;
@@ -32,6 +35,10 @@ static gboolean refuse_if_running(const PeerWork *work, GError **error)
 static json_t *migrate_prepare(PeerWork *work, GError **error)
 {
     const ProcessRunner *runner = work->daemon->runner;
+    LOCK_AUTO int lock = lock_take(work->manifest->guest.name, LOCK_TIMEOUT_MS, error);
+    if (lock < 0) {
+        return NULL;
+    }
     if (!refuse_if_running(work, error) || !work->engine->kill(runner, work->manifest->guest.name, error) ||
         !volume_set_activate(&work->set, error) || !guest_launch(runner, work->manifest, TRUE, error)) {
         return NULL;

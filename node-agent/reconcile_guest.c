@@ -5,11 +5,14 @@
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/lock.h"
 #include "common/log.h"
 #include "storage/record.h"
 #include "vmm/network.h"
 
 #include <string.h>
+
+#define LOCK_TIMEOUT_MS 5000
 
 static char *replication_address(Daemon *daemon, const char *name, gint64 *ret_id)
 {
@@ -233,6 +236,13 @@ static void record_load(GuestWork *work)
     work->have_record = entry && record_decode(entry->value, &work->record, reason, sizeof(reason));
 }
 
+/* Under the guest's lock, since the OCF agent's start and a migration's target side touch the same devices. */
+static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError **error)
+{
+    LOCK_AUTO int lock = lock_take(work->manifest->guest.name, LOCK_TIMEOUT_MS, error);
+    return lock >= 0 && volume_set_converge(&work->set, is_new, error);
+}
+
 static void converge(GuestWork *work)
 {
     g_autoptr(GError) error = NULL;
@@ -245,7 +255,7 @@ static void converge(GuestWork *work)
         return;
     }
     gboolean is_new = work->record.state == RECORD_NEW;
-    gboolean ready = volume_set_converge(&work->set, is_new, &error);
+    gboolean ready = replica_converge(work, is_new, &error);
     status_publish(work, ready, FALSE, error ? error->message : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);

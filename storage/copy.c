@@ -82,8 +82,8 @@ static gboolean copy_block(Copy *copy, GError **error)
 {
     gssize got = block_read(copy, copy->done);
     if (got <= 0) {
-        return holdfast_error_set_errno(error, got < 0 ? errno : EIO, "cannot read %s at byte %" G_GINT64_FORMAT, copy->source,
-                                        copy->done);
+        return holdfast_error_set_errno(error, got < 0 ? errno : EIO, "cannot read %s at byte %" G_GINT64_FORMAT,
+                                        copy->source, copy->done);
     }
     gint64 used = MIN((gint64) got, copy->total - copy->done);
     if (copy->options->checksum) {
@@ -92,7 +92,8 @@ static gboolean copy_block(Copy *copy, GError **error)
     gsize padded = ((gsize) used + COPY_ALIGN - 1) / COPY_ALIGN * COPY_ALIGN;
     memset(copy->buffer + used, 0, padded - (gsize) used);
     if (copy->target && !block_is_zero(copy->buffer, padded) && !block_write(copy, padded, copy->done)) {
-        return holdfast_error_set_errno(error, errno, "cannot write %s at byte %" G_GINT64_FORMAT, copy->target, copy->done);
+        return holdfast_error_set_errno(error, errno, "cannot write %s at byte %" G_GINT64_FORMAT, copy->target,
+                                        copy->done);
     }
     copy->done += used;
     return TRUE;

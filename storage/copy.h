@@ -15,7 +15,7 @@ typedef struct {
     GChecksum *checksum;       /* may be NULL; is fed every byte, zeros too */
 } CopyOptions;
 
-/* Copy the whole of `source` to the front of `target`, which must exist; blocks that are all zero are not written, so the target must
- * read zero where nothing was written yet. The last block is filled up with zeros to 4096 bytes. fsync at the end. `target` NULL: only
- * read, for the checksum. NO_SPACE, CANCELLED. */
+/* Copy the whole of `source` to the front of `target`, which must exist; blocks that are all zero are not written, so
+ * the target must read zero where nothing was written yet. The last block is filled up with zeros to 4096 bytes. fsync
+ * at the end. `target` NULL: only read, for the checksum. NO_SPACE, CANCELLED. */
 gboolean copy_sparse(const char *source, const char *target, const CopyOptions *options, GError **error);

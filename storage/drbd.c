@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Setting DRBD resources up and taking them down.
  *
- * drbdsetup-84 and drbdmeta are driven directly, without drbdadm and its files, so what drbdadm does in between is done here:
- * `drbdmeta check-resize` and `apply-al` before an attach (after a crash the attach fails otherwise), and `drbdsetup
- * check-resize` after it (it notes the backing device's size, without which metadata at the old end of a grown LV is not found).
+ * drbdsetup-84 and drbdmeta are driven directly, without drbdadm and its files, so what drbdadm does in between is done
+ * here: `drbdmeta check-resize` and `apply-al` before an attach (after a crash the attach fails otherwise), and
+ * `drbdsetup check-resize` after it (it notes the backing device's size, without which metadata at the old end of a
+ * grown LV is not found).
  *
- * create-md runs without --force on purpose: with standard input not a terminal drbdmeta then refuses to write over metadata
- * or data it recognises, so the kernel of the rule "never over existing metadata" does not rest on our own look alone. */
+ * create-md runs without --force on purpose: with standard input not a terminal drbdmeta then refuses to write over
+ * metadata or data it recognises, so the kernel of the rule "never over existing metadata" does not rest on our own
+ * look alone. */
 #include "common/error.h"
 #include "common/file.h"
 #include "storage/drbd_internal.h"
@@ -87,9 +89,10 @@ static gboolean is_attached(const DrbdState *state)
     return state->present && strcmp(state->disk, "Diskless") != 0;
 }
 
-/* apply-al is also the look: 0 = metadata is there (and its activity log applied), "No valid meta data found" = none. Everything else
- * is an error and never taken for "none": a busy or unreadable LV may hold data. */
-static gboolean metadata_apply(const DrbdResource *r, int index, const char *lv_path, gboolean *ret_present, GError **error)
+/* apply-al is also the look: 0 = metadata is there (and its activity log applied), "No valid meta data found" = none.
+ * Everything else is an error and never taken for "none": a busy or unreadable LV may hold data. */
+static gboolean metadata_apply(const DrbdResource *r, int index, const char *lv_path, gboolean *ret_present,
+                               GError **error)
 {
     g_autofree char *minor = g_strdup_printf("%d", guest_minor(r->guest, index));
     const char *argv[] = {DRBDMETA, minor, "v08", lv_path, "internal", "apply-al", NULL};
@@ -125,36 +128,37 @@ gboolean drbd_metadata_create(const DrbdResource *r, int index, const char *lv_p
         return TRUE;
     }
     g_autofree char *minor = g_strdup_printf("%d", number);
-    return process_call(r->runner, META_TIMEOUT_MS, NULL, error, DRBDMETA, minor, "v08", lv_path, "internal", "create-md",
-                        NULL);
+    return process_call(r->runner, META_TIMEOUT_MS, NULL, error, DRBDMETA, minor, "v08", lv_path, "internal",
+                        "create-md", NULL);
 }
 
 /* ---- attach ---- */
 
-/* fencing: a resource without any peer has nobody who could hold newer data and nobody to fence, and with resource-and-stonith the
- * kernel would call fence-peer at every promotion because the (never existing) peer's disk is unknown. Only there dont-care is
- * safe; drbd_promote() refuses a two-replica resource without resource-and-stonith. */
+/* fencing: a resource without any peer has nobody who could hold newer data and nobody to fence, and with
+ * resource-and-stonith the kernel would call fence-peer at every promotion because the (never existing) peer's disk is
+ * unknown. Only there dont-care is safe; drbd_promote() refuses a two-replica resource without resource-and-stonith. */
 static gboolean disk_attach(const DrbdResource *r, const char *minor, const char *lv_path, GError **error)
 {
     const char *fencing = r->peer ? "--fencing=resource-and-stonith" : "--fencing=dont-care";
-    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS * 2, NULL, error, DRBDSETUP, "attach", minor, lv_path, lv_path, "internal",
-                        "--on-io-error=call-local-io-error", fencing, "--al-updates=yes", "--discard-zeroes-if-aligned=yes",
-                        "--rs-discard-granularity=65536", "--c-plan-ahead=20", "--c-fill-target=2048", "--c-max-rate=204800",
-                        "--c-min-rate=10240", NULL);
+    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS * 2, NULL, error, DRBDSETUP, "attach", minor, lv_path, lv_path,
+                        "internal", "--on-io-error=call-local-io-error", fencing, "--al-updates=yes",
+                        "--discard-zeroes-if-aligned=yes", "--rs-discard-granularity=65536", "--c-plan-ahead=20",
+                        "--c-fill-target=2048", "--c-max-rate=204800", "--c-min-rate=10240", NULL);
 }
 
 static gboolean volume_attach(const DrbdResource *r, int index, const char *lv_path, GError **error)
 {
     gboolean present = FALSE;
     g_autofree char *minor = g_strdup_printf("%d", guest_minor(r->guest, index));
-    if (!process_call(r->runner, META_TIMEOUT_MS, NULL, error, DRBDMETA, minor, "v08", lv_path, "internal", "check-resize",
-                      NULL) ||
+    if (!process_call(r->runner, META_TIMEOUT_MS, NULL, error, DRBDMETA, minor, "v08", lv_path, "internal",
+                      "check-resize", NULL) ||
         !metadata_apply(r, index, lv_path, &present, error)) {
         return FALSE;
     }
     if (!present) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "replica lost: %s has no DRBD metadata, and making it anew would make an empty disk out of it", lv_path);
+                    "replica lost: %s has no DRBD metadata, and making it anew would make an empty disk out of it",
+                    lv_path);
         return FALSE;
     }
     return disk_attach(r, minor, lv_path, error) &&
@@ -177,13 +181,14 @@ gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path, GErr
         return FALSE;
     }
     if (show.volumes[index].minor >= 0 && show.volumes[index].minor != number) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "DRBD resource %s is set up with minor %d where %d is expected: is it an earlier guest of this name?", name,
-                    show.volumes[index].minor, number);
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+            "DRBD resource %s is set up with minor %d where %d is expected: is it an earlier guest of this name?", name,
+            show.volumes[index].minor, number);
         return FALSE;
     }
-    if (show.volumes[index].minor < 0 && !process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "new-minor",
-                                                       name, minor, volume, NULL)) {
+    if (show.volumes[index].minor < 0 && !process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP,
+                                                       "new-minor", name, minor, volume, NULL)) {
         return FALSE;
     }
     return show.volumes[index].attached || volume_attach(r, index, lv_path, error);
@@ -215,13 +220,14 @@ gboolean drbd_connect(const DrbdResource *r, GError **error)
     g_autofree char *remote = NULL;
     endpoints(r, &local, &remote);
     g_autofree char *secret = g_strconcat("--shared-secret=", r->guest->drbd_secret, NULL);
-    /* The peer is found dead after ping-int 2 s + ping-timeout 0.5 s, a hanging one after timeout 1.5 s x ko-count 3. The kernel wants
-     * timeout < ping-int and < connect-int. No automatic split-brain repair ever: DRBD would choose by its own
-     * generations, not by the record. */
-    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "connect", name, local, remote, "--protocol=C",
-                        "--timeout=15", "--connect-int=3", "--ping-int=2", "--ping-timeout=5", "--ko-count=3",
-                        "--cram-hmac-alg=sha256", secret, "--after-sb-0pri=disconnect", "--after-sb-1pri=disconnect",
-                        "--after-sb-2pri=disconnect", "--rr-conflict=disconnect", "--verify-alg=crc32c", NULL);
+    /* The peer is found dead after ping-int 2 s + ping-timeout 0.5 s, a hanging one after timeout 1.5 s x ko-count 3.
+     * The kernel wants timeout < ping-int and < connect-int. No automatic split-brain repair ever: DRBD would choose by
+     * its own generations, not by the record. */
+    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "connect", name, local, remote,
+                        "--protocol=C", "--timeout=15", "--connect-int=3", "--ping-int=2", "--ping-timeout=5",
+                        "--ko-count=3", "--cram-hmac-alg=sha256", secret, "--after-sb-0pri=disconnect",
+                        "--after-sb-1pri=disconnect", "--after-sb-2pri=disconnect", "--rr-conflict=disconnect",
+                        "--verify-alg=crc32c", NULL);
 }
 
 gboolean drbd_disconnect(const DrbdResource *r, GError **error)
@@ -269,8 +275,8 @@ gboolean drbd_down(const DrbdResource *r, GError **error)
             return FALSE;
         }
         if (state.present && (strcmp(state.role, "Primary") == 0 || state.suspended)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "DRBD resource %s is %s: stop the guest first", name,
-                        state.suspended ? "frozen" : "Primary here");
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "DRBD resource %s is %s: stop the guest first",
+                        name, state.suspended ? "frozen" : "Primary here");
             return FALSE;
         }
     }

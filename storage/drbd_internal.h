@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the DRBD files share among themselves: the kernel's configuration as `drbdsetup-84 show` prints it, and device facts. */
+ * What the DRBD files share among themselves: the kernel's configuration as `drbdsetup-84 show` prints it, and device
+ * facts. */
 #pragma once
 
 #include "storage/drbd.h"

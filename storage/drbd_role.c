@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define PROMOTE_TRIES 3
-#define PROMOTE_TRY_TIMEOUT_MS 4000 /* the kernel asks the handler up to four times in one try, each answers within a second */
+#define PROMOTE_TRY_TIMEOUT_MS                                                                                         \
+    4000 /* the kernel asks the handler up to four times in one try, each answers within a second */
 #define PROMOTE_PAUSE_US (400 * 1000)
 #define SETTLE_TIMEOUT_US (2000 * 1000)
 #define SETTLE_PAUSE_US (20 * 1000)
@@ -16,7 +17,8 @@ static gboolean is(const char *word, const char *wanted)
     return strcmp(word, wanted) == 0;
 }
 
-static gboolean minor_call(const DrbdResource *r, int index, int timeout_ms, const char *verb, const char *option, GError **error)
+static gboolean minor_call(const DrbdResource *r, int index, int timeout_ms, const char *verb, const char *option,
+                           GError **error)
 {
     g_autofree char *minor = g_strdup_printf("%d", guest_minor(r->guest, index));
     return process_call(r->runner, timeout_ms, NULL, error, DRBDSETUP, verb, minor, option, NULL);
@@ -27,11 +29,12 @@ static gboolean state_of(const DrbdResource *r, int index, DrbdState *ret, GErro
     return drbd_state_read(guest_minor(r->guest, index), ret, error);
 }
 
-static gboolean wrong_state(const DrbdResource *r, int index, const DrbdState *state, int code, const char *what, GError **error)
+static gboolean wrong_state(const DrbdResource *r, int index, const DrbdState *state, int code, const char *what,
+                            GError **error)
 {
-    g_set_error(error, HOLDFAST_ERROR, code, "volume %d of guest '%s' %s (%s %s/%s %s/%s%s)", index, r->guest->name, what,
-                state->present ? state->connection : "absent", state->role, state->peer_role, state->disk, state->peer_disk,
-                state->suspended ? " frozen" : "");
+    g_set_error(error, HOLDFAST_ERROR, code, "volume %d of guest '%s' %s (%s %s/%s %s/%s%s)", index, r->guest->name,
+                what, state->present ? state->connection : "absent", state->role, state->peer_role, state->disk,
+                state->peer_disk, state->suspended ? " frozen" : "");
     return FALSE;
 }
 
@@ -56,14 +59,15 @@ static gboolean wait_up_to_date_pair(const DrbdResource *r, int index, GError **
             return TRUE;
         }
         if (g_get_monotonic_time() > end_us) {
-            return wrong_state(r, index, &state, HOLDFAST_ERROR_TIMEOUT, "did not become UpToDate on both nodes", error);
+            return wrong_state(r, index, &state, HOLDFAST_ERROR_TIMEOUT, "did not become UpToDate on both nodes",
+                               error);
         }
         g_usleep(SETTLE_PAUSE_US);
     }
 }
 
-/* Right only because both LVs come from a zeroing thin pool and nothing but DRBD ever wrote to them: both read zero everywhere. The
- * kernel agrees only while both sides carry the "just created" generation. */
+/* Right only because both LVs come from a zeroing thin pool and nothing but DRBD ever wrote to them: both read zero
+ * everywhere. The kernel agrees only while both sides carry the "just created" generation. */
 gboolean drbd_skip_initial_sync(const DrbdResource *r, GError **error)
 {
     for (int i = 0; i < r->n_volumes; i++) {
@@ -75,8 +79,8 @@ gboolean drbd_skip_initial_sync(const DrbdResource *r, GError **error)
             continue;
         }
         if (!is_fresh_pair(&state)) {
-            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is not fresh on both nodes, its first sync cannot be skipped",
-                               error);
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED,
+                               "is not fresh on both nodes, its first sync cannot be skipped", error);
         }
         if (!minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "new-current-uuid", "--clear-bitmap=yes", error) ||
             !wait_up_to_date_pair(r, i, error)) {
@@ -89,7 +93,8 @@ gboolean drbd_skip_initial_sync(const DrbdResource *r, GError **error)
 gboolean drbd_force_initial(const DrbdResource *r, GError **error)
 {
     if (r->peer) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' has two replicas: never forced", r->guest->name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' has two replicas: never forced",
+                    r->guest->name);
         return FALSE;
     }
     for (int i = 0; i < r->n_volumes; i++) {
@@ -113,7 +118,8 @@ gboolean drbd_force_initial(const DrbdResource *r, GError **error)
 
 /* ---- roles ---- */
 
-/* Without these options DRBD itself would let stale data start; whoever set the resource up otherwise, it is not promoted. */
+/* Without these options DRBD itself would let stale data start; whoever set the resource up otherwise, it is not
+ * promoted. */
 static gboolean options_must_be_safe(const DrbdResource *r, GError **error)
 {
     DrbdShow show;
@@ -124,7 +130,8 @@ static gboolean options_must_be_safe(const DrbdResource *r, GError **error)
         gboolean unsafe = r->peer && (!show.protocol_c || !show.volumes[i].fencing);
         if (unsafe || show.volumes[i].minor != guest_minor(r->guest, i)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                        "volume %d of guest '%s' is not set up as a Holdfast replica (minor %d, %s): take the resource down and let "
+                        "volume %d of guest '%s' is not set up as a Holdfast replica (minor %d, %s): take the resource "
+                        "down and let "
                         "it be set up again",
                         i, r->guest->name, show.volumes[i].minor,
                         unsafe ? "fencing or protocol is not the safe one" : "another one is expected");
@@ -144,7 +151,8 @@ static gboolean volume_promote(const DrbdResource *r, int index, gboolean *ret_c
         return TRUE;
     }
     if (!state.present || is(state.disk, "Diskless") || is(state.disk, "Inconsistent") || is(state.disk, "Outdated")) {
-        return wrong_state(r, index, &state, HOLDFAST_ERROR_REFUSED, "cannot be promoted: its disk does not hold current data", error);
+        return wrong_state(r, index, &state, HOLDFAST_ERROR_REFUSED,
+                           "cannot be promoted: its disk does not hold current data", error);
     }
     /* Right after the peer's death the first try fails once the ping timed out (exit 11 or 17 after about 0.7 s). */
     for (;;) {
@@ -154,8 +162,8 @@ static gboolean volume_promote(const DrbdResource *r, int index, gboolean *ret_c
             return TRUE;
         }
         if (--*tries_left <= 0 || holdfast_error_code(problem) == HOLDFAST_ERROR_TIMEOUT) {
-            g_propagate_prefixed_error(error, g_steal_pointer(&problem), "volume %d of guest '%s' was not promoted: ", index,
-                                       r->guest->name);
+            g_propagate_prefixed_error(error, g_steal_pointer(&problem),
+                                       "volume %d of guest '%s' was not promoted: ", index, r->guest->name);
             return FALSE;
         }
         g_usleep(PROMOTE_PAUSE_US);
@@ -193,10 +201,11 @@ gboolean drbd_demote(const DrbdResource *r, GError **error)
         if (!state.present || !is(state.role, "Primary")) {
             continue;
         }
-        /* drbd_set_role() waits uninterruptibly for requests in flight, under a lock the fence-peer handler's answer needs. */
+        /* drbd_set_role() waits uninterruptibly for requests in flight, under a lock the fence-peer handler's answer
+         * needs. */
         if (state.suspended) {
-            return wrong_state(r, i, &state, HOLDFAST_ERROR_BUSY, "cannot be demoted: its I/O is frozen until the peer's fate is known",
-                               error);
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_BUSY,
+                               "cannot be demoted: its I/O is frozen until the peer's fate is known", error);
         }
         if (!minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "secondary", NULL, error) || !state_of(r, i, &state, error)) {
             return FALSE;
@@ -216,7 +225,8 @@ gboolean drbd_outdate(const DrbdResource *r, GError **error)
             return FALSE;
         }
         if (!state.present || is(state.role, "Primary") || drbd_state_is_connected(&state)) {
-            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "cannot be outdated: it is absent, Primary or connected", error);
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED,
+                               "cannot be outdated: it is absent, Primary or connected", error);
         }
         if (is(state.disk, "Outdated") || is(state.disk, "Inconsistent") || is(state.disk, "Diskless")) {
             continue; /* cannot be promoted as it is */

@@ -13,8 +13,9 @@ static gboolean is_one_of(const char *word, const char *const *words)
 
 static gboolean connection_is_resync(const char *connection)
 {
-    static const char *const words[] = {"SyncSource",  "SyncTarget",    "PausedSyncS",   "PausedSyncT",     "WFBitMapS", "WFBitMapT",
-                                        "WFSyncUUID",  "StartingSyncS", "StartingSyncT", "Ahead",           "Behind",    NULL};
+    static const char *const words[] = {"SyncSource",    "SyncTarget", "PausedSyncS", "PausedSyncT",
+                                        "WFBitMapS",     "WFBitMapT",  "WFSyncUUID",  "StartingSyncS",
+                                        "StartingSyncT", "Ahead",      "Behind",      NULL};
     return is_one_of(connection, words);
 }
 
@@ -43,11 +44,12 @@ static int progress_permille(const char *line, const char *end)
 
 static void state_from_line(const char *line, DrbdState *ret)
 {
-    /* An attached or connected minor; a bare one (new-minor only) says just "cs:Unconfigured" and counts as not there. The last word
-     * is the flags, the first of them 's' while I/O is frozen, else 'r'. Before it stands the protocol: a blank without a connection. */
+    /* An attached or connected minor; a bare one (new-minor only) says just "cs:Unconfigured" and counts as not there.
+     * The last word is the flags, the first of them 's' while I/O is frozen, else 'r'. Before it stands the protocol: a
+     * blank without a connection. */
     const char *flags = strrchr(line, ' ');
-    if (sscanf(line, " %*d: cs:%23s ro:%15[^/]/%15s ds:%15[^/]/%15s", ret->connection, ret->role, ret->peer_role, ret->disk,
-               ret->peer_disk) == 5) {
+    if (sscanf(line, " %*d: cs:%23s ro:%15[^/]/%15s ds:%15[^/]/%15s", ret->connection, ret->role, ret->peer_role,
+               ret->disk, ret->peer_disk) == 5) {
         ret->present = TRUE;
         ret->suspended = flags && flags[1] == 's';
         ret->resync_permille = connection_is_resync(ret->connection) ? 0 : 1000;
@@ -78,8 +80,8 @@ void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret)
     }
 }
 
-/* `show` prints one "key<blanks>value;" a line inside braces; only the volume blocks under _this_host matter, and those are
- * the only ones called "volume". */
+/* `show` prints one "key<blanks>value;" a line inside braces; only the volume blocks under _this_host matter, and those
+ * are the only ones called "volume". */
 void drbd_show_parse(const char *text, DrbdShow *ret)
 {
     *ret = (DrbdShow){.protocol_c = TRUE};

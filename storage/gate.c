@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The gate, through dmsetup.
  *
- * A table is swapped by `load` then `resume`: DM_DEV_SUSPEND without the suspend flag suspends, waits for I/O in flight, swaps
- * and resumes inside one ioctl (dm-ioctl.c do_resume). So no kill between two commands leaves the guest's disk suspended, which
- * an explicit `suspend` first would. When I/O is frozen below, the wait ends with our deadline's SIGKILL: the kernel then drops
- * the new table, keeps the old one live and requeues what waited; a later try starts from there.
+ * A table is swapped by `load` then `resume`: DM_DEV_SUSPEND without the suspend flag suspends, waits for I/O in
+ * flight, swaps and resumes inside one ioctl (dm-ioctl.c do_resume). So no kill between two commands leaves the guest's
+ * disk suspended, which an explicit `suspend` first would. When I/O is frozen below, the wait ends with our deadline's
+ * SIGKILL: the kernel then drops the new table, keeps the old one live and requeues what waited; a later try starts
+ * from there.
  *
- * udev is kept out by three options on every command: --noudevrules (udev makes no link), --verifyudev (so libdevmapper makes
- * /dev/mapper/<name> itself, a real block node, before the command returns) and --noudevsync (no command in a fail-over waits for a
- * busy udevd). Tried on Debian 12: without --verifyudev the first of them leaves no node at all, and with it alone udev decides when
- * there is one. */
+ * udev is kept out by three options on every command: --noudevrules (udev makes no link), --verifyudev (so libdevmapper
+ * makes /dev/mapper/<name> itself, a real block node, before the command returns) and --noudevsync (no command in a
+ * fail-over waits for a busy udevd). Tried on Debian 12: without --verifyudev the first of them leaves no node at all,
+ * and with it alone udev decides when there is one. */
 #include "storage/gate.h"
 
 #include "common/error.h"
@@ -72,7 +73,8 @@ static gboolean look_run(const ProcessRunner *runner, const char *const *argv, c
 
 static gboolean gate_look(const ProcessRunner *runner, const char *name, GateLook *ret, GError **error)
 {
-    const char *info_argv[] = {DMSETUP, "info", "-c", "--noheadings", "--separator", ":", "-o", "open,suspended", name, NULL};
+    const char *info_argv[] = {DMSETUP,          "info", "-c", "--noheadings", "--separator", ":", "-o",
+                               "open,suspended", name,   NULL};
     const char *table_argv[] = {DMSETUP, "table", name, NULL};
     g_autofree char *info = NULL;
     if (!look_run(runner, info_argv, name, &info, error)) {
@@ -111,7 +113,8 @@ static gboolean swap_failed(const char *name, GError *problem, GError **error)
 {
     if (holdfast_error_code(problem) == HOLDFAST_ERROR_TIMEOUT) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
-                    "gate %s: I/O in flight did not end within %d ms: the disk below is frozen or hangs", name, SWAP_TIMEOUT_MS);
+                    "gate %s: I/O in flight did not end within %d ms: the disk below is frozen or hangs", name,
+                    SWAP_TIMEOUT_MS);
         g_error_free(problem);
     } else {
         g_propagate_prefixed_error(error, problem, "gate %s: ", name);
@@ -127,7 +130,8 @@ static gboolean gate_swap(const ProcessRunner *runner, const char *name, const c
         return swap_failed(name, problem, error);
     }
     if (!process_call(runner, SWAP_TIMEOUT_MS, NULL, &problem, DMSETUP, "resume", NO_UDEV, "--nolockfs", name, NULL)) {
-        /* Killed before its ioctl it may have left the new table waiting: nobody else's resume shall bring it to life. */
+        /* Killed before its ioctl it may have left the new table waiting: nobody else's resume shall bring it to life.
+         */
         process_call(runner, LOOK_TIMEOUT_MS, NULL, NULL, DMSETUP, "clear", NO_UDEV, name, NULL);
         return swap_failed(name, problem, error);
     }
@@ -176,7 +180,8 @@ gboolean gate_ensure(const ProcessRunner *runner, const char *name, gint64 size_
     }
     g_autofree char *closed = table_closed(size_bytes);
     if (look.state == GATE_ABSENT) {
-        return process_call(runner, SWAP_TIMEOUT_MS, NULL, error, DMSETUP, "create", NO_UDEV, name, "--table", closed, NULL);
+        return process_call(runner, SWAP_TIMEOUT_MS, NULL, error, DMSETUP, "create", NO_UDEV, name, "--table", closed,
+                            NULL);
     }
     g_autofree char *wanted =
         look.state == GATE_OPEN ? table_resized(look.table, size_bytes) : g_steal_pointer(&closed);
@@ -191,7 +196,8 @@ gboolean gate_open(const ProcessRunner *runner, const char *name, int minor, gin
     }
     g_autofree char *wanted = table_open(minor, size_bytes);
     if (look.state == GATE_ABSENT) {
-        return process_call(runner, SWAP_TIMEOUT_MS, NULL, error, DMSETUP, "create", NO_UDEV, name, "--table", wanted, NULL);
+        return process_call(runner, SWAP_TIMEOUT_MS, NULL, error, DMSETUP, "create", NO_UDEV, name, "--table", wanted,
+                            NULL);
     }
     return look_is(&look, wanted) || gate_swap(runner, name, wanted, error);
 }
@@ -219,8 +225,8 @@ gboolean gate_remove(const ProcessRunner *runner, const char *name, GError **err
         return TRUE;
     }
     if (look.open_count > 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "gate %s is opened by %d processes: stop the guest first", name,
-                    look.open_count);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                    "gate %s is opened by %d processes: stop the guest first", name, look.open_count);
         return FALSE;
     }
     /* --retry: a host scan may hold it open for a moment. */

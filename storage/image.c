@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Importing disk images.
  *
- * The format is decided here by magic numbers and then told to qemu-img, which is never left to guess: a raw disk whose content a
- * guest chose could otherwise make it open any file of the host as "backing file". The header of a qcow2 file is checked before
- * qemu-img sees it, for the same reason. */
+ * The format is decided here by magic numbers and then told to qemu-img, which is never left to guess: a raw disk whose
+ * content a guest chose could otherwise make it open any file of the host as "backing file". The header of a qcow2 file
+ * is checked before qemu-img sees it, for the same reason. */
 #include "storage/image.h"
 
 #include "common/error.h"
@@ -45,28 +45,32 @@ typedef struct {
 static const Magic magics[] = {
     {0, 4, "QFI\xfb", "qcow2"},
     {0, 4, "KDMV", "is a VMware disk (VMDK); convert it with: qemu-img convert -O qcow2"},
-    {0, 21, "# Disk DescriptorFile", "is a VMware disk description (VMDK); convert the disk with: qemu-img convert -O qcow2"},
+    {0, 21, "# Disk DescriptorFile",
+     "is a VMware disk description (VMDK); convert the disk with: qemu-img convert -O qcow2"},
     {0, 8, "vhdxfile", "is a Hyper-V disk (VHDX); convert it with: qemu-img convert -O qcow2"},
     {0, 8, "conectix", "is a Virtual PC disk (VHD); convert it with: qemu-img convert -O qcow2"},
     {64, 4, "\x7f\x10\xda\xbe", "is a VirtualBox disk (VDI); convert it with: qemu-img convert -O qcow2"},
     {0, 4, "QED\0", "is a QED disk; convert it with: qemu-img convert -O qcow2"},
     {0, 2, "\x1f\x8b", "is compressed (gzip); unpack it first"},
-    {0, 6, "\xfd" "7zXZ\0", "is compressed (xz); unpack it first"},
+    {0, 6,
+     "\xfd"
+     "7zXZ\0",
+     "is compressed (xz); unpack it first"},
     {0, 4, "\x28\xb5\x2f\xfd", "is compressed (zstd); unpack it first"},
     {0, 3, "BZh", "is compressed (bzip2); unpack it first"},
     {0, 4, "PK\x03\x04", "is a zip archive; unpack it first"},
     {0, 6, "7z\xbc\xaf\x27\x1c", "is a 7z archive; unpack it first"},
     {257, 5, "ustar", "is a tar archive (an OVA?); unpack it first"},
-    {510, 2, "\x55\xaa", NULL},           /* boot sector: MBR, protective MBR of GPT, FAT, NTFS */
-    {512, 8, "EFI PART", NULL},           /* GPT, 512-byte sectors */
-    {4096, 8, "EFI PART", NULL},          /* GPT, 4096-byte sectors */
-    {1080, 2, "\x53\xef", NULL},          /* ext2, ext3, ext4 */
-    {0, 4, "XFSB", NULL},                 /* XFS */
-    {0x10040, 8, "_BHRfS_M", NULL},       /* btrfs */
-    {0, 4, "hsqs", NULL},                 /* squashfs */
-    {1024, 4, "\xe2\xe1\xf5\xe0", NULL},  /* erofs */
-    {32769, 5, "CD001", NULL},            /* ISO 9660 */
-    {512, 8, "LABELONE", NULL},           /* LVM physical volume */
+    {510, 2, "\x55\xaa", NULL},          /* boot sector: MBR, protective MBR of GPT, FAT, NTFS */
+    {512, 8, "EFI PART", NULL},          /* GPT, 512-byte sectors */
+    {4096, 8, "EFI PART", NULL},         /* GPT, 4096-byte sectors */
+    {1080, 2, "\x53\xef", NULL},         /* ext2, ext3, ext4 */
+    {0, 4, "XFSB", NULL},                /* XFS */
+    {0x10040, 8, "_BHRfS_M", NULL},      /* btrfs */
+    {0, 4, "hsqs", NULL},                /* squashfs */
+    {1024, 4, "\xe2\xe1\xf5\xe0", NULL}, /* erofs */
+    {32769, 5, "CD001", NULL},           /* ISO 9660 */
+    {512, 8, "LABELONE", NULL},          /* LVM physical volume */
 };
 
 static const Magic *magic_find(const char *head, gsize length)
@@ -101,7 +105,8 @@ static gboolean qcow2_header_check(const char *path, const char *head, gsize len
         return bad_file(error, path, "is a qcow file of an unsupported version");
     }
     if (get_be(head + 8, 8) != 0) {
-        return bad_file(error, path, "is a qcow2 overlay with a backing file; flatten it with: qemu-img convert -O qcow2");
+        return bad_file(error, path,
+                        "is a qcow2 overlay with a backing file; flatten it with: qemu-img convert -O qcow2");
     }
     if (get_be(head + 32, 4) != 0) {
         return bad_file(error, path, "is encrypted; decrypt it with: qemu-img convert");
@@ -137,7 +142,8 @@ static gboolean source_check(const char *path, gboolean *ret_qcow2, GError **err
     }
     const Magic *magic = magic_find(head, (gsize) got);
     if (!magic) {
-        return bad_file(error, path, "is neither qcow2 nor a raw disk: it has no boot sector, partition table or file system");
+        return bad_file(error, path,
+                        "is neither qcow2 nor a raw disk: it has no boot sector, partition table or file system");
     }
     *ret_qcow2 = magic->what && strcmp(magic->what, "qcow2") == 0;
     if (*ret_qcow2) {
@@ -151,11 +157,13 @@ static gboolean source_check(const char *path, gboolean *ret_qcow2, GError **err
 
 /* ---- qemu-img ---- */
 
-/* `qemu-img info` and `check` of a qcow2 file. check matters: clusters beyond the end of a cut-off file read as zeros without an error. */
+/* `qemu-img info` and `check` of a qcow2 file. check matters: clusters beyond the end of a cut-off file read as zeros
+ * without an error. */
 static gboolean qcow2_check(const ProcessRunner *runner, const char *path, GError **error)
 {
     g_autofree char *text = NULL;
-    if (!process_call(runner, CHECK_TIMEOUT_MS, &text, error, QEMU_IMG, "info", "-f", "qcow2", "--output=json", path, NULL)) {
+    if (!process_call(runner, CHECK_TIMEOUT_MS, &text, error, QEMU_IMG, "info", "-f", "qcow2", "--output=json", path,
+                      NULL)) {
         g_prefix_error(error, "path: ");
         return FALSE;
     }
@@ -191,8 +199,8 @@ static gboolean convert(const ProcessRunner *runner, const char *path, const cha
         return TRUE;
     }
     gboolean full = strstr(result.stderr_text, g_strerror(ENOSPC)) || strstr(result.stderr_text, "No space left");
-    g_set_error(error, HOLDFAST_ERROR, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_FAILED, "cannot convert %s: %s", path,
-                full ? "the image folder is full" : g_strchomp(result.stderr_text));
+    g_set_error(error, HOLDFAST_ERROR, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_FAILED, "cannot convert %s: %s",
+                path, full ? "the image folder is full" : g_strchomp(result.stderr_text));
     return FALSE;
 }
 
@@ -220,8 +228,8 @@ static gboolean file_size_get(const char *path, gint64 *ret, GError **error)
     return TRUE;
 }
 
-/* Fill the temporary file. It was emptied before, so what is not written reads zero. copy_sparse() may write up to the next 4096 bytes: cut
- * back. qemu-img does not flush its target, so both ways end in the flush of file_size_set(). */
+/* Fill the temporary file. It was emptied before, so what is not written reads zero. copy_sparse() may write up to the
+ * next 4096 bytes: cut back. qemu-img does not flush its target, so both ways end in the flush of file_size_set(). */
 static gboolean fill_temporary(const ProcessRunner *runner, const char *source, gboolean qcow2, const char *temporary,
                                GChecksum *checksum, gint64 *ret_size, GError **error)
 {

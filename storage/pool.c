@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The thin pool, through lvm2's commands. Everything is looked at as a report in JSON before anything is changed, so each function may
- * be repeated after a kill at any point.
+ * The thin pool, through lvm2's commands. Everything is looked at as a report in JSON before anything is changed, so
+ * each function may be repeated after a kill at any point.
  *
- * A replica's LV carries the tag hf-uuid-<guest uuid> from the moment it exists (lvcreate --addtag is one metadata commit): a
- * node that was away while a guest was deleted and another of the same name was made must not take the old LV for the new one. */
+ * A replica's LV carries the tag hf-uuid-<guest uuid> from the moment it exists (lvcreate --addtag is one metadata
+ * commit): a node that was away while a guest was deleted and another of the same name was made must not take the old
+ * LV for the new one. */
 #include "storage/pool.h"
 
 #include "common/error.h"
@@ -49,7 +50,8 @@ static json_t *report_rows(const char *text, const char *kind, GError **error)
     }
     json_t *rows = json_object_get(json_array_get(json_object_get(document, "report"), 0), kind);
     if (!json_is_array(rows)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "lvm's report has no '%s': is lvm2 2.03 installed?", kind);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "lvm's report has no '%s': is lvm2 2.03 installed?",
+                    kind);
         return NULL;
     }
     return json_incref(rows);
@@ -59,8 +61,8 @@ static json_t *report(const ProcessRunner *runner, const char *program, const ch
                       GError **error)
 {
     g_autofree char *text = NULL;
-    if (!process_call(runner, LOOK_TIMEOUT_MS, &text, error, program, "--reportformat", "json", "--units", "b", "--nosuffix",
-                      "-o", columns, NULL)) {
+    if (!process_call(runner, LOOK_TIMEOUT_MS, &text, error, program, "--reportformat", "json", "--units", "b",
+                      "--nosuffix", "-o", columns, NULL)) {
         return NULL;
     }
     return report_rows(text, kind, error);
@@ -82,18 +84,20 @@ static gint64 row_permille(const json_t *row, const char *column)
     return (gint64) (g_ascii_strtod(row_text(row, column), NULL) * 10 + 0.5);
 }
 
-/* All LVs of our VG; empty when the VG is not there. (`lvs holdfast` would fail without the VG, so all are asked for.) */
+/* All LVs of our VG; empty when the VG is not there. (`lvs holdfast` would fail without the VG, so all are asked for.)
+ */
 static json_t *lv_rows(const ProcessRunner *runner, GError **error)
 {
-    return report(runner, LVS, "lv", "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full", error);
+    return report(runner, LVS, "lv",
+                  "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full",
+                  error);
 }
 
 static const json_t *lv_find(const json_t *rows, const char *lv)
 {
     gsize index;
     json_t *row;
-    json_array_foreach((json_t *) rows, index, row)
-    {
+    json_array_foreach ((json_t *) rows, index, row) {
         if (strcmp(row_text(row, "vg_name"), POOL_VG) == 0 && strcmp(row_text(row, "lv_name"), lv) == 0) {
             return row;
         }
@@ -118,8 +122,7 @@ static gboolean device_look(const ProcessRunner *runner, const char *device, gbo
     gsize index;
     json_t *row;
     *ret_is_pv = *ret_in_vg = FALSE;
-    json_array_foreach(rows, index, row)
-    {
+    json_array_foreach (rows, index, row) {
         const char *vg = row_text(row, "vg_name");
         gboolean here = strcmp(row_text(row, "pv_name"), name) == 0 || strcmp(row_text(row, "pv_name"), device) == 0;
         if (here) {
@@ -132,9 +135,10 @@ static gboolean device_look(const ProcessRunner *runner, const char *device, gbo
     }
     free(resolved);
     if (other_vg) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "storage_device: %s belongs to volume group '%s'; if nothing on it is needed: vgremove %s, pvremove %s",
-                    device, other_vg, other_vg, device);
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+            "storage_device: %s belongs to volume group '%s'; if nothing on it is needed: vgremove %s, pvremove %s",
+            device, other_vg, other_vg, device);
         return FALSE;
     }
     if (elsewhere && !*ret_in_vg) {
@@ -156,17 +160,17 @@ static gboolean device_must_be_blank(const ProcessRunner *runner, const char *de
     for (int i = 0; lines[i]; i++) {
         if (lines[i][0] != '\0' && lines[i][0] != '#') {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                        "storage_device: %s is not empty (wipefs: %s); if nothing on it is needed: wipefs --all %s", device,
-                        lines[i], device);
+                        "storage_device: %s is not empty (wipefs: %s); if nothing on it is needed: wipefs --all %s",
+                        device, lines[i], device);
             return FALSE;
         }
     }
     return TRUE;
 }
 
-/* Sizes in whole extents. 2 % of the VG stay free as the reserve that an operator can give to a full pool. Metadata gets at
- * least 16 MiB and 1/512 of the VG (twice what 64 KiB chunks need when every one is mapped): a full metadata LV is far worse than
- * a full data LV. It is there twice: lvm2 keeps a spare of the same size to repair into. */
+/* Sizes in whole extents. 2 % of the VG stay free as the reserve that an operator can give to a full pool. Metadata
+ * gets at least 16 MiB and 1/512 of the VG (twice what 64 KiB chunks need when every one is mapped): a full metadata LV
+ * is far worse than a full data LV. It is there twice: lvm2 keeps a spare of the same size to repair into. */
 static gboolean pool_lv_create(const ProcessRunner *runner, GError **error)
 {
     g_autoptr(json_t) rows = report(runner, VGS, "vg", "vg_name,vg_size,vg_free", error);
@@ -176,8 +180,7 @@ static gboolean pool_lv_create(const ProcessRunner *runner, GError **error)
     gint64 size = 0, available = 0;
     gsize index;
     json_t *row;
-    json_array_foreach(rows, index, row)
-    {
+    json_array_foreach (rows, index, row) {
         if (strcmp(row_text(row, "vg_name"), POOL_VG) == 0) {
             size = row_int(row, "vg_size");
             available = row_int(row, "vg_free");
@@ -187,19 +190,19 @@ static gboolean pool_lv_create(const ProcessRunner *runner, GError **error)
     gint64 data = (available - size / 50 - 2 * metadata) / EXTENT * EXTENT;
     if (data < 64 * MIB) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NO_SPACE,
-                    "storage_device: volume group '%s' has %" G_GINT64_FORMAT " MiB free, too little for a thin pool", POOL_VG,
-                    available / MIB);
+                    "storage_device: volume group '%s' has %" G_GINT64_FORMAT " MiB free, too little for a thin pool",
+                    POOL_VG, available / MIB);
         return FALSE;
     }
     g_autofree char *data_text = g_strdup_printf("%" G_GINT64_FORMAT "b", data);
     g_autofree char *metadata_text = g_strdup_printf("%" G_GINT64_FORMAT "b", metadata);
-    return process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvcreate", "--yes", "--type", "thin-pool", "--name",
-                        POOL_LV, "--size", data_text, "--poolmetadatasize", metadata_text, "--chunksize", "64k", "--zero", "y",
-                        POOL_VG, NULL);
+    return process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvcreate", "--yes", "--type", "thin-pool",
+                        "--name", POOL_LV, "--size", data_text, "--poolmetadatasize", metadata_text, "--chunksize",
+                        "64k", "--zero", "y", POOL_VG, NULL);
 }
 
-/* lvcreate of Debian 12 (2.03.16) takes --errorwhenfull for no thin pool, so it is a second step: writes to a full pool must fail
- * at once (DRBD then drops to the other replica), not queue for 60 s. */
+/* lvcreate of Debian 12 (2.03.16) takes --errorwhenfull for no thin pool, so it is a second step: writes to a full pool
+ * must fail at once (DRBD then drops to the other replica), not queue for 60 s. */
 static gboolean pool_lv_setup(const ProcessRunner *runner, GError **error)
 {
     g_autoptr(json_t) rows = lv_rows(runner, error);
@@ -219,7 +222,8 @@ gboolean pool_create(const ProcessRunner *runner, const char *device, GError **e
 {
     gboolean is_pv, in_vg;
     if (!device || device[0] != '/') {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "storage_device: must be the path of a block device");
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "storage_device: must be the path of a block device");
         return FALSE;
     }
     if (!device_look(runner, device, &is_pv, &in_vg, error)) {
@@ -229,9 +233,8 @@ gboolean pool_create(const ProcessRunner *runner, const char *device, GError **e
                    !process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/pvcreate", "--yes", device, NULL))) {
         return FALSE;
     }
-    if (!in_vg &&
-        !process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/vgcreate", "--yes", "--physicalextentsize", "4m", POOL_VG,
-                      device, NULL)) {
+    if (!in_vg && !process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/vgcreate", "--yes",
+                                "--physicalextentsize", "4m", POOL_VG, device, NULL)) {
         return FALSE;
     }
     return pool_lv_setup(runner, error);
@@ -241,8 +244,8 @@ static gboolean usage_from_rows(const json_t *rows, PoolUsage *ret, GError **err
 {
     const json_t *pool = lv_find(rows, POOL_LV);
     if (!pool) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no thin pool %s/%s on this node", POOL_VG,
-                    POOL_LV);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no thin pool %s/%s on this node",
+                    POOL_VG, POOL_LV);
         return FALSE;
     }
     *ret = (PoolUsage){.size_bytes = row_int(pool, "lv_size"),
@@ -250,8 +253,7 @@ static gboolean usage_from_rows(const json_t *rows, PoolUsage *ret, GError **err
                        .metadata_permille = row_permille(pool, "metadata_percent")};
     gsize index;
     json_t *row;
-    json_array_foreach((json_t *) rows, index, row)
-    {
+    json_array_foreach ((json_t *) rows, index, row) {
         if (strcmp(row_text(row, "vg_name"), POOL_VG) == 0 && strcmp(row_text(row, "pool_lv"), POOL_LV) == 0) {
             ret->virtual_bytes += row_int(row, "lv_size");
         }
@@ -290,12 +292,26 @@ static gboolean pool_must_have_room(const json_t *rows, const char *lv, gint64 s
     return TRUE;
 }
 
-static gboolean lv_create(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag, GError **error)
+static gboolean lv_create(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag,
+                          GError **error)
 {
     g_autofree char *size_text = g_strdup_printf("%" G_GINT64_FORMAT "b", round_up(size_bytes, EXTENT));
-    const char *argv[] = {"/sbin/lvcreate", "--yes",         "--wipesignatures", "n",          "--type", "thin",
-                          "--name",         lv,              "--virtualsize",    size_text,    "--thinpool", POOL_LV,
-                          tag ? "--addtag" : POOL_VG, tag ? tag : NULL, tag ? POOL_VG : NULL, NULL};
+    const char *argv[] = {"/sbin/lvcreate",
+                          "--yes",
+                          "--wipesignatures",
+                          "n",
+                          "--type",
+                          "thin",
+                          "--name",
+                          lv,
+                          "--virtualsize",
+                          size_text,
+                          "--thinpool",
+                          POOL_LV,
+                          tag ? "--addtag" : POOL_VG,
+                          tag ? tag : NULL,
+                          tag ? POOL_VG : NULL,
+                          NULL};
     return process_run_ok(runner, argv, NULL, CHANGE_TIMEOUT_MS, NULL, error);
 }
 
@@ -317,7 +333,8 @@ static gboolean lv_activate(const ProcessRunner *runner, const char *lv, const j
 
 static gboolean lv_missing(const char *lv, GError **error)
 {
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no logical volume %s/%s on this node", POOL_VG, lv);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no logical volume %s/%s on this node",
+                POOL_VG, lv);
     return FALSE;
 }
 
@@ -333,12 +350,14 @@ gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 si
         *ret_created = !row;
     }
     if (!row) {
-        return may_create ? pool_must_have_room(rows, lv, size_bytes, error) && lv_create(runner, lv, size_bytes, tag, error)
-                          : lv_missing(lv, error);
+        return may_create
+                   ? pool_must_have_room(rows, lv, size_bytes, error) && lv_create(runner, lv, size_bytes, tag, error)
+                   : lv_missing(lv, error);
     }
     if (tag && !row_has_tag(row, tag)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "logical volume %s/%s belongs to an earlier guest of this name (tags '%s', wanted '%s'); if its data is not "
+                    "logical volume %s/%s belongs to an earlier guest of this name (tags '%s', wanted '%s'); if its "
+                    "data is not "
                     "needed: lvremove %s/%s",
                     POOL_VG, lv, row_text(row, "lv_tags"), tag, POOL_VG, lv);
         return FALSE;
@@ -347,14 +366,16 @@ gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 si
         g_autofree char *name = g_strdup_printf("%s/%s", POOL_VG, lv);
         g_autofree char *size_text = g_strdup_printf("%" G_GINT64_FORMAT "b", round_up(size_bytes, EXTENT));
         if (!pool_must_have_room(rows, lv, size_bytes, error) ||
-            !process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvextend", "--yes", "--size", size_text, name, NULL)) {
+            !process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvextend", "--yes", "--size", size_text, name,
+                          NULL)) {
             return FALSE;
         }
     }
     return lv_activate(runner, lv, row, error);
 }
 
-gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created, GError **error)
+gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created,
+                        GError **error)
 {
     return pool_lv_converge(runner, lv, size_bytes, NULL, TRUE, ret_created, error);
 }

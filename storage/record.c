@@ -25,7 +25,8 @@ gboolean record_read(Store *store, const char *guest, Record *ret, gint64 *ret_r
     Record record;
     if (!record_decode(entry->value, &record, reason, sizeof(reason))) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                    "in-sync record of guest '%s' is damaged (%s): nothing may start it until it is repaired", guest, reason);
+                    "in-sync record of guest '%s' is damaged (%s): nothing may start it until it is repaired", guest,
+                    reason);
         return FALSE;
     }
     *ret = record;
@@ -58,11 +59,11 @@ static gboolean records_equal(const Record *a, const Record *b)
 
 typedef enum { STEP_DONE, STEP_AGAIN, STEP_FAILED } Step;
 
-/* One round of read, decide, write. *pending is our document once a write's outcome is unknown: the next round finds it there
- * (it counts as done) or not. Without that memory a rule that is no longer allowed after itself (a commit) would be
- * reported as refused although it happened. */
-static Step update_once(Store *store, const char *guest, RecordRule rule, gpointer user_data, Record *before, Record *after,
-                        gboolean *pending, GError **error)
+/* One round of read, decide, write. *pending is our document once a write's outcome is unknown: the next round finds it
+ * there (it counts as done) or not. Without that memory a rule that is no longer allowed after itself (a commit) would
+ * be reported as refused although it happened. */
+static Step update_once(Store *store, const char *guest, RecordRule rule, gpointer user_data, Record *before,
+                        Record *after, gboolean *pending, GError **error)
 {
     Record now;
     gint64 revision = 0;
@@ -107,9 +108,10 @@ gboolean record_update(Store *store, const char *guest, RecordRule rule, gpointe
         Step step = update_once(store, guest, rule, user_data, &before, &after, &pending, &problem);
         if (step == STEP_FAILED && pending) {
             /* Also when the rule refuses now: ours may have happened and been followed by another's change. */
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
-                        "guest '%s': the store did not say whether the in-sync record was written (then: %s); read it back",
-                        guest, problem->message);
+            g_set_error(
+                error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+                "guest '%s': the store did not say whether the in-sync record was written (then: %s); read it back",
+                guest, problem->message);
             return FALSE;
         }
         if (step == STEP_FAILED) {
@@ -127,6 +129,7 @@ gboolean record_update(Store *store, const char *guest, RecordRule rule, gpointe
         }
     }
     g_set_error(error, HOLDFAST_ERROR, pending ? HOLDFAST_ERROR_TIMEOUT : HOLDFAST_ERROR_CONFLICT,
-                "guest '%s': the in-sync record changed %d times while it was being updated", guest, RECORD_UPDATE_TRIES);
+                "guest '%s': the in-sync record changed %d times while it was being updated", guest,
+                RECORD_UPDATE_TRIES);
     return FALSE;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The in-sync record: strict codec and the pure rules.
  *
- * This is the file that keeps stale data from starting, so it is written to be read: every rule copies the record, refuses with a
- * reason for people unless every precondition is proven, and otherwise writes generation+1. The compare-and-set around it
- * (record.c, the fence-peer handler) makes a rule that was decided on an old record fail. */
+ * This is the file that keeps stale data from starting, so it is written to be read: every rule copies the record,
+ * refuses with a reason for people unless every precondition is proven, and otherwise writes generation+1. The
+ * compare-and-set around it (record.c, the fence-peer handler) makes a rule that was decided on an old record fail. */
 #include "storage/record_codec.h"
 
 #include <jansson.h>
@@ -15,7 +15,8 @@
 #define RECORD_VERSION 1
 #define RECORD_TEXT_MAX 4096
 
-static const char *const state_names[] = {[RECORD_NEW] = "new", [RECORD_STOPPED] = "stopped", [RECORD_RUNNING] = "running"};
+static const char *const state_names[] = {
+    [RECORD_NEW] = "new", [RECORD_STOPPED] = "stopped", [RECORD_RUNNING] = "running"};
 
 __attribute__((format(printf, 3, 4))) static bool refuse(char *reason, size_t reason_size, const char *format, ...)
 {
@@ -119,12 +120,11 @@ static bool get_state(const json_t *document, Record *out, char *reason, size_t 
 
 static bool has_only_known_keys(const json_t *document, char *reason, size_t size)
 {
-    static const char *const known[] = {"version", "generation", "state", "in_sync", "owner", "owner_boot_id", "handover_to",
-                                        "handover_id"};
+    static const char *const known[] = {"version", "generation",    "state",       "in_sync",
+                                        "owner",   "owner_boot_id", "handover_to", "handover_id"};
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *) document, key, value)
-    {
+    json_object_foreach ((json_t *) document, key, value) {
         bool found = false;
         for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
             found = found || strcmp(key, known[i]) == 0;
@@ -225,8 +225,8 @@ static bool owner_is_this_life(const Record *record, const char *node, const cha
            strcmp(record->owner_boot_id, boot_id) == 0;
 }
 
-/* Whether the claim in the record can no longer write. "Connected, peer Secondary, both UpToDate" proves a clean stop, but not while
- * a hand-over stands: then that very picture is its middle (source demoted, target not yet promoted). */
+/* Whether the claim in the record can no longer write. "Connected, peer Secondary, both UpToDate" proves a clean stop,
+ * but not while a hand-over stands: then that very picture is its middle (source demoted, target not yet promoted). */
 static bool previous_owner_is_gone(const Record *record, const RecordClaimFacts *facts)
 {
     bool is_me = strcmp(record->owner, facts->node) == 0;
@@ -247,26 +247,29 @@ bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *o
         return refuse(reason, reason_size, "the claiming node's name, boot id or peer is missing or too long");
     }
     if (record->state == RECORD_NEW) {
-        return refuse(reason, reason_size, "the guest's volumes are not initialised yet: wait for its creation to finish");
+        return refuse(reason, reason_size,
+                      "the guest's volumes are not initialised yet: wait for its creation to finish");
     }
     if (!record_is_in_sync(record, facts->node)) {
         const char *second = record->in_sync[1][0] ? record->in_sync[1] : "";
-        return refuse(reason, reason_size,
-                      "the copy on %s is stale (generation %lld: current copy on %s%s%s): bring that node back, or wait for the "
-                      "resync",
-                      facts->node, (long long) record->generation, record->in_sync[0], *second ? ", " : "", second);
+        return refuse(
+            reason, reason_size,
+            "the copy on %s is stale (generation %lld: current copy on %s%s%s): bring that node back, or wait for the "
+            "resync",
+            facts->node, (long long) record->generation, record->in_sync[0], *second ? ", " : "", second);
     }
     if (record->state == RECORD_RUNNING && !previous_owner_is_gone(record, facts)) {
         if (handover_stands(record)) {
-            return refuse(reason, reason_size, "a live hand-over from %s to %s is under way: it must be committed or rolled back",
+            return refuse(reason, reason_size,
+                          "a live hand-over from %s to %s is under way: it must be committed or rolled back",
                           record->owner, record->handover_to);
         }
         return refuse(reason, reason_size,
                       "%s may still be running it: it did not stop cleanly, did not reboot and is not confirmed fenced",
                       record->owner);
     }
-    bool keep_peer = facts->peer_up_to_date && record_is_in_sync(record, facts->peer) &&
-                     strcmp(facts->peer, facts->node) != 0;
+    bool keep_peer =
+        facts->peer_up_to_date && record_is_in_sync(record, facts->peer) && strcmp(facts->peer, facts->node) != 0;
     next_generation(record, out);
     out->state = RECORD_RUNNING;
     put_name(out->owner, facts->node);
@@ -281,12 +284,14 @@ static bool owner_may_edit(const Record *record, const char *node, const char *b
                            size_t size)
 {
     if (!owner_is_this_life(record, node, boot_id)) {
-        return refuse(reason, size, "only the running owner may change who is in sync: that is %s%s, generation %lld, not %s",
-                      record->owner[0] ? record->owner : "nobody", record->state == RECORD_RUNNING ? "" : " (not running)",
-                      (long long) record->generation, is_named(node) ? node : "nobody");
+        return refuse(
+            reason, size, "only the running owner may change who is in sync: that is %s%s, generation %lld, not %s",
+            record->owner[0] ? record->owner : "nobody", record->state == RECORD_RUNNING ? "" : " (not running)",
+            (long long) record->generation, is_named(node) ? node : "nobody");
     }
     if (handover_stands(record)) {
-        return refuse(reason, size, "a live hand-over to %s is under way: only its commit or rollback may change the record",
+        return refuse(reason, size,
+                      "a live hand-over to %s is under way: only its commit or rollback may change the record",
                       record->handover_to);
     }
     if (!fits(peer) || strcmp(peer, node) == 0) {
@@ -298,8 +303,8 @@ static bool owner_may_edit(const Record *record, const char *node, const char *b
     return true;
 }
 
-bool record_mark(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out, char *reason,
-                 size_t reason_size)
+bool record_mark(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
+                 char *reason, size_t reason_size)
 {
     if (!owner_may_edit(record, node, boot_id, peer, reason, reason_size)) {
         return false;
@@ -310,8 +315,8 @@ bool record_mark(const Record *record, const char *node, const char *boot_id, co
     return true;
 }
 
-bool record_clear(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out, char *reason,
-                  size_t reason_size)
+bool record_clear(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
+                  char *reason, size_t reason_size)
 {
     if (!owner_may_edit(record, node, boot_id, peer, reason, reason_size)) {
         return false;
@@ -325,7 +330,8 @@ bool record_clear(const Record *record, const char *node, const char *boot_id, c
     return true;
 }
 
-bool record_stop(const Record *record, const char *node, const char *boot_id, Record *out, char *reason, size_t reason_size)
+bool record_stop(const Record *record, const char *node, const char *boot_id, Record *out, char *reason,
+                 size_t reason_size)
 {
     if (!fits(node) || !fits(boot_id)) {
         return refuse(reason, reason_size, "the stopping node's name or boot id is missing or too long");
@@ -338,7 +344,8 @@ bool record_stop(const Record *record, const char *node, const char *boot_id, Re
         return refuse(reason, reason_size, "a live hand-over to %s is under way: roll it back (id %s) before the stop",
                       record->handover_to, record->handover_id);
     }
-    /* Another boot id is an earlier life of this node: it ended with the reboot, so "stopped" is as true as after a stop. */
+    /* Another boot id is an earlier life of this node: it ended with the reboot, so "stopped" is as true as after a
+     * stop. */
     next_generation(record, out);
     out->state = RECORD_STOPPED;
     return true;
@@ -352,7 +359,8 @@ bool record_handover_begin(const Record *record, const char *node, const char *b
     }
     if (!owner_is_this_life(record, node, boot_id)) {
         return refuse(reason, reason_size, "only the running owner may hand over: that is %s%s",
-                      record->owner[0] ? record->owner : "nobody", record->state == RECORD_RUNNING ? "" : " (not running)");
+                      record->owner[0] ? record->owner : "nobody",
+                      record->state == RECORD_RUNNING ? "" : " (not running)");
     }
     if (handover_stands(record)) {
         if (strcmp(record->handover_to, to) == 0 && strcmp(record->handover_id, id) == 0) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The volumes of one guest on this node.
  *
- * The rule this file keeps: while the record is not RECORD_NEW the only thing it ever makes anew is what holds no data (gates,
- * kernel objects). A missing LV or missing metadata is then a lost replica, reported and left alone. */
+ * The rule this file keeps: while the record is not RECORD_NEW the only thing it ever makes anew is what holds no data
+ * (gates, kernel objects). A missing LV or missing metadata is then a lost replica, reported and left alone. */
 #include "storage/volume.h"
 
 #include "common/error.h"
@@ -56,8 +56,8 @@ static gboolean set_check(const VolumeSet *set, GError **error)
     for (guint i = 0; i < set->volumes->len; i++) {
         if (volume_at(set, i)->index != (gint64) i) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                        "guest '%s': volume %u is not there yet (got %" G_GINT64_FORMAT " in its place)", set->guest->name, i,
-                        volume_at(set, i)->index);
+                        "guest '%s': volume %u is not there yet (got %" G_GINT64_FORMAT " in its place)",
+                        set->guest->name, i, volume_at(set, i)->index);
             return FALSE;
         }
     }
@@ -72,7 +72,8 @@ static gint64 gate_size(const VolumeSet *set, guint index)
     return device > 0 && device < wanted ? device / 512 * 512 : wanted;
 }
 
-/* A gate is there; its size follows the volume's, but not while the device lags: the guest shall see one growth, not two. */
+/* A gate is there; its size follows the volume's, but not while the device lags: the guest shall see one growth, not
+ * two. */
 static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
 {
     g_autofree char *gate = gate_of(set, index);
@@ -118,7 +119,8 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean reco
            drbd_attach(&r, (int) index, lv_path, error) && gate_converge(set, index, error);
 }
 
-/* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it. */
+/* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it.
+ */
 static gboolean volume_grow(const VolumeSet *set, guint index, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
@@ -132,8 +134,8 @@ static gboolean volume_grow(const VolumeSet *set, guint index, GError **error)
     return gate_converge(set, index, error);
 }
 
-/* A grown LV is taken into use by whoever is Primary (DRBD demands one), once the peer's LV is grown too: until then DRBD's size does not
- * change. DRBD then copies the new area to the peer, which counts as Inconsistent that long. */
+/* A grown LV is taken into use by whoever is Primary (DRBD demands one), once the peer's LV is grown too: until then
+ * DRBD's size does not change. DRBD then copies the new area to the peer, which counts as Inconsistent that long. */
 static gboolean volumes_grow(const VolumeSet *set, GError **error)
 {
     gboolean paired = guest_peer_node(set->guest, set->node) != NULL;
@@ -214,7 +216,8 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error)
     if (!drbd_connect(&r, error)) {
         return FALSE;
     }
-    /* A peer that is there answers at once, and what it says about its disk decides the claim; one that is not costs a second. */
+    /* A peer that is there answers at once, and what it says about its disk decides the claim; one that is not costs a
+     * second. */
     gint64 end_us = g_get_monotonic_time() + CONNECT_WAIT_US;
     while (!volume_set_is_connected(set) && g_get_monotonic_time() < end_us) {
         g_usleep(CONNECT_PAUSE_US);
@@ -251,7 +254,8 @@ static gboolean image_sizes(const VolumeSet *set, gint64 *ret_sizes, gint64 *ret
         struct stat st;
         g_autofree char *path = image_path(volume->image);
         if (stat(path, &st) != 0) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "image '%s' is not on node %s", volume->image, set->node);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "image '%s' is not on node %s", volume->image,
+                        set->node);
             return FALSE;
         }
         if (st.st_size > volume->size_bytes) {
@@ -266,8 +270,10 @@ static gboolean image_sizes(const VolumeSet *set, gint64 *ret_sizes, gint64 *ret
     return TRUE;
 }
 
-/* A repeat after a kill half-way writes every non-zero block again; zero blocks were never written by anybody, so they read zero. */
-static gboolean volumes_fill(const VolumeSet *set, FillProgress *fill, const gint64 *sizes, GCancellable *cancellable, GError **error)
+/* A repeat after a kill half-way writes every non-zero block again; zero blocks were never written by anybody, so they
+ * read zero. */
+static gboolean volumes_fill(const VolumeSet *set, FillProgress *fill, const gint64 *sizes, GCancellable *cancellable,
+                             GError **error)
 {
     for (guint i = 0; i < set->volumes->len; i++) {
         const Volume *volume = volume_at(set, i);
@@ -285,8 +291,8 @@ static gboolean volumes_fill(const VolumeSet *set, FillProgress *fill, const gin
     return TRUE;
 }
 
-gboolean volume_set_initialise(const VolumeSet *set, VolumeProgress on_progress, gpointer user_data, GCancellable *cancellable,
-                               GError **error)
+gboolean volume_set_initialise(const VolumeSet *set, VolumeProgress on_progress, gpointer user_data,
+                               GCancellable *cancellable, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
     FillProgress fill = {.on_progress = on_progress, .user_data = user_data};
@@ -296,7 +302,8 @@ gboolean volume_set_initialise(const VolumeSet *set, VolumeProgress on_progress,
     }
     if (!volume_set_is_connected(set)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
-                    "guest '%s': the replica on %s is not connected yet, its volumes cannot be initialised", set->guest->name, r.peer);
+                    "guest '%s': the replica on %s is not connected yet, its volumes cannot be initialised",
+                    set->guest->name, r.peer);
         return FALSE;
     }
     if (!(r.peer ? drbd_skip_initial_sync(&r, error) : drbd_force_initial(&r, error)) || !drbd_promote(&r, error)) {
@@ -314,7 +321,8 @@ gboolean volume_set_promote(const VolumeSet *set, GError **error)
     if (!set_check(set, error) || !drbd_promote(&r, error)) {
         return FALSE;
     }
-    /* Growing needs a Primary, so a volume grown while its guest was stopped gets its size here. A failure costs only the size. */
+    /* Growing needs a Primary, so a volume grown while its guest was stopped gets its size here. A failure costs only
+     * the size. */
     g_autoptr(GError) not_grown = NULL;
     volumes_grow(set, &not_grown);
     for (guint i = 0; i < set->volumes->len; i++) {
@@ -352,10 +360,11 @@ static gboolean must_be_idle(const VolumeSet *set, GError **error)
             return FALSE;
         }
         if (gate_now == GATE_OPEN || open_count > 0 || (state.present && strcmp(state.role, "Primary") == 0)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
-                        "volume %u of guest '%s' is in use on %s (gate %s, opened by %d, role %s): stop the guest first", i,
-                        set->guest->name, set->node, gate_state_name(gate_now), open_count,
-                        state.present ? state.role : "none");
+            g_set_error(
+                error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                "volume %u of guest '%s' is in use on %s (gate %s, opened by %d, role %s): stop the guest first", i,
+                set->guest->name, set->node, gate_state_name(gate_now), open_count,
+                state.present ? state.role : "none");
             return FALSE;
         }
     }

@@ -4,11 +4,13 @@
 #include "cluster/ocf/claim.h"
 
 #include "common/error.h"
+#include "common/lock.h"
 #include "common/log.h"
 
 /* How long a start waits for the peer's replica before it claims without it. */
 #define CONNECT_WAIT_MS 1500
 #define CONNECT_POLL_MS 100
+#define LOCK_TIMEOUT_MS 10000
 
 static void wait_for_peer(const OcfAgent *agent)
 {
@@ -25,6 +27,13 @@ static gboolean discard_leftover_vmm(OcfAgent *agent, GError **error)
     }
     log_line(LOG_LEVEL_NOTICE, "guest '%s': discarding a VMM that was left here", agent->guest);
     return agent->engine->kill(agent->runner, agent->guest, error);
+}
+
+/* holdfastd may be bringing the same replica up just now: one after the other. */
+static gboolean activate(const OcfAgent *agent, GError **error)
+{
+    LOCK_AUTO int lock = lock_take(agent->guest, LOCK_TIMEOUT_MS, error);
+    return lock >= 0 && volume_set_activate(&agent->volumes, error);
 }
 
 /* Undo a start that failed after the claim, so that another node may try. What cannot be undone is left for stop, which Pacemaker calls next. */
@@ -60,7 +69,7 @@ int ocf_start(OcfAgent *agent, GError **error)
     if (ocf_agent_state(agent, &why) == OCF_STATE_RUNNING) {
         return OCF_SUCCESS;
     }
-    if (!discard_leftover_vmm(agent, error) || !volume_set_activate(&agent->volumes, error)) {
+    if (!discard_leftover_vmm(agent, error) || !activate(agent, error)) {
         return OCF_ERR_GENERIC;
     }
     if (agent->manifest->peer_node) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A small world behind a ProcessRunner: LVM, drbdmeta, drbdsetup and dmsetup of one node, enough to answer what storage/ asks and to notice
- * what it must never do. Every command is logged; the n-th can be the last one the program under test lives to see.
+ * A small world behind a ProcessRunner: LVM, drbdmeta, drbdsetup and dmsetup of one node, enough to answer what
+ * storage/ asks and to notice what it must never do. Every command is logged; the n-th can be the last one the program
+ * under test lives to see.
  *
  * It also defines drbd_state_read() and its neighbours (storage/drbd_proc.c), so the kernel's files are not read. */
 #pragma once
@@ -43,7 +44,7 @@ typedef struct {
     int commands, kill_at; /* command number, from 1 */
     FakeKill kill;
     gboolean dead;
-    int primary_failures; /* the next so many promotions fail */
+    int primary_failures;  /* the next so many promotions fail */
     const char *violation; /* first thing that must never happen */
 } FakeWorld;
 
@@ -105,11 +106,19 @@ gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSE
     }
     ret->present = TRUE;
     ret->suspended = fake_world->suspended;
-    g_strlcpy(ret->connection, connected ? "Connected" : fake_world->net ? "WFConnection" : "StandAlone", sizeof(ret->connection));
+    g_strlcpy(ret->connection,
+              connected         ? "Connected"
+              : fake_world->net ? "WFConnection"
+                                : "StandAlone",
+              sizeof(ret->connection));
     g_strlcpy(ret->role, minor->primary ? "Primary" : "Secondary", sizeof(ret->role));
     g_strlcpy(ret->peer_role, connected ? "Secondary" : "Unknown", sizeof(ret->peer_role));
     g_strlcpy(ret->disk, fake_disk(minor), sizeof(ret->disk));
-    g_strlcpy(ret->peer_disk, !connected ? "DUnknown" : fake_world->peer_fresh[minor->volume] ? "Inconsistent" : "UpToDate", sizeof(ret->peer_disk));
+    g_strlcpy(ret->peer_disk,
+              !connected                              ? "DUnknown"
+              : fake_world->peer_fresh[minor->volume] ? "Inconsistent"
+                                                      : "UpToDate",
+              sizeof(ret->peer_disk));
     return TRUE;
 }
 
@@ -162,22 +171,25 @@ static void fake_lvs_report(FakeWorld *w, GString *out)
 {
     g_string_append(out, "{\"report\":[{\"lv\":[");
     if (w->pool) {
-        g_string_append_printf(out,
-                               "{\"vg_name\":\"holdfast\",\"lv_name\":\"pool\",\"lv_size\":\"2147483648\",\"pool_lv\":\"\","
-                               "\"data_percent\":\"%d.%d0\",\"metadata_percent\":\"10.35\",\"lv_active\":\"active\","
-                               "\"lv_tags\":\"\",\"lv_when_full\":\"%s\"}",
-                               w->used_permille / 10, w->used_permille % 10, w->pool_errors_when_full ? "error" : "queue");
+        g_string_append_printf(
+            out,
+            "{\"vg_name\":\"holdfast\",\"lv_name\":\"pool\",\"lv_size\":\"2147483648\",\"pool_lv\":\"\","
+            "\"data_percent\":\"%d.%d0\",\"metadata_percent\":\"10.35\",\"lv_active\":\"active\","
+            "\"lv_tags\":\"\",\"lv_when_full\":\"%s\"}",
+            w->used_permille / 10, w->used_permille % 10, w->pool_errors_when_full ? "error" : "queue");
     }
     GHashTableIter iter;
     gpointer name, value;
     g_hash_table_iter_init(&iter, w->lvs);
     while (g_hash_table_iter_next(&iter, &name, &value)) {
         const FakeLv *lv = value;
-        g_string_append_printf(out,
-                               "%s{\"vg_name\":\"holdfast\",\"lv_name\":\"%s\",\"lv_size\":\"%" G_GINT64_FORMAT
-                               "\",\"pool_lv\":\"pool\",\"data_percent\":\"1.00\",\"metadata_percent\":\"\",\"lv_active\":\"%s\","
-                               "\"lv_tags\":\"%s\",\"lv_when_full\":\"\"}",
-                               out->str[out->len - 1] == '}' ? "," : "", (char *) name, lv->size, lv->active ? "active" : "", lv->tag ? lv->tag : "");
+        g_string_append_printf(
+            out,
+            "%s{\"vg_name\":\"holdfast\",\"lv_name\":\"%s\",\"lv_size\":\"%" G_GINT64_FORMAT
+            "\",\"pool_lv\":\"pool\",\"data_percent\":\"1.00\",\"metadata_percent\":\"\",\"lv_active\":\"%s\","
+            "\"lv_tags\":\"%s\",\"lv_when_full\":\"\"}",
+            out->str[out->len - 1] == '}' ? "," : "", (char *) name, lv->size, lv->active ? "active" : "",
+            lv->tag ? lv->tag : "");
     }
     g_string_append(out, "]}]}");
 }
@@ -280,10 +292,11 @@ static int fake_show(const FakeWorld *w, const char *name, GString *out, GString
         g_string_append(err, "received netlink error reply: No such device\n");
         return 20;
     }
-    g_string_append_printf(out, "resource %s {\n%s    _this_host {\n", name,
-                           w->net ? "    net {\n        timeout         \t15; # 1/10 seconds\n    }\n    _remote_host {\n        "
-                                    "address\t\t\tipv4 10.0.0.2:7805;\n    }\n"
-                                  : "");
+    g_string_append_printf(
+        out, "resource %s {\n%s    _this_host {\n", name,
+        w->net ? "    net {\n        timeout         \t15; # 1/10 seconds\n    }\n    _remote_host {\n        "
+                 "address\t\t\tipv4 10.0.0.2:7805;\n    }\n"
+               : "");
     GHashTableIter iter;
     gpointer number, value;
     g_hash_table_iter_init(&iter, w->minors);
@@ -292,8 +305,9 @@ static int fake_show(const FakeWorld *w, const char *name, GString *out, GString
         g_string_append_printf(out, "        volume %d {\n            device\t\t\tminor %d;\n", minor->volume,
                                GPOINTER_TO_INT(number));
         if (minor->lv) {
-            g_string_append_printf(out, "            disk\t\t\t\"/dev/holdfast/%s\";\n            disk {\n%s            }\n",
-                                   minor->lv, minor->fencing ? "                fencing         \tresource-and-stonith;\n" : "");
+            g_string_append_printf(
+                out, "            disk\t\t\t\"/dev/holdfast/%s\";\n            disk {\n%s            }\n", minor->lv,
+                minor->fencing ? "                fencing         \tresource-and-stonith;\n" : "");
         }
         g_string_append(out, "        }\n");
     }

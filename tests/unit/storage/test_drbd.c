@@ -63,11 +63,12 @@ static void test_golden(void)
     g_assert_true(drbd_attach(&r, 0, LV, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
     g_assert_true(drbd_connect(&r, NULL));
-    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
-                   "/lib/drbd/drbdsetup-84 connect hf-web1 ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805 --protocol=C --timeout=15 "
-                   "--connect-int=3 --ping-int=2 --ping-timeout=5 --ko-count=3 --cram-hmac-alg=sha256 --shared-secret=5ec7e7 "
-                   "--after-sb-0pri=disconnect --after-sb-1pri=disconnect --after-sb-2pri=disconnect "
-                   "--rr-conflict=disconnect --verify-alg=crc32c");
+    assert_log(
+        &w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
+            "/lib/drbd/drbdsetup-84 connect hf-web1 ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805 --protocol=C --timeout=15 "
+            "--connect-int=3 --ping-int=2 --ping-timeout=5 --ko-count=3 --cram-hmac-alg=sha256 --shared-secret=5ec7e7 "
+            "--after-sb-0pri=disconnect --after-sb-1pri=disconnect --after-sb-2pri=disconnect "
+            "--rr-conflict=disconnect --verify-alg=crc32c");
     g_assert_true(drbd_connect(&r, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
     g_assert_true(drbd_skip_initial_sync(&r, NULL));

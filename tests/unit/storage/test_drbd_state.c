@@ -4,28 +4,27 @@
 
 #include <string.h>
 
-static const char proc_text[] =
-    "version: 8.4.11 (api:1/proto:86-101)\n"
-    "srcversion: F73C670A7EC572DB9CF3E5B \n"
-    "\n"
-    " 8: cs:Unconfigured\n"
-    "16: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n"
-    "    ns:47216 nr:0 dw:47216 dr:2088 al:15 bm:0 lo:0 pe:1 ua:0 ap:1 ep:1 wo:f oos:0\n"
-    "80: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n"
-    "    ns:47216 nr:0 dw:47216 dr:2088 al:15 bm:0 lo:0 pe:1 ua:0 ap:1 ep:1 wo:f oos:0\n"
-    "81: cs:StandAlone ro:Secondary/Unknown ds:UpToDate/DUnknown   r-----\n"
-    "    ns:0 nr:0 dw:0 dr:672 al:8 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
-    "82: cs:StandAlone ro:Primary/Unknown ds:Failed/DUnknown   s-----\n"
-    "    ns:0 nr:0 dw:0 dr:672 al:8 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
-    "160: cs:SyncTarget ro:Secondary/Primary ds:Inconsistent/UpToDate C r-----\n"
-    "    ns:0 nr:2088 dw:2088 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:100\n"
-    "\t[=>..................] sync'ed: 12.5% (92160/94248)K\n"
-    "\tfinish: 0:00:44 speed: 2,088 (2,088) want: 2,880 K/sec\n"
-    "161: cs:WFBitMapS ro:Primary/Secondary ds:UpToDate/Consistent C r-----\n"
-    "    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
-    "162: cs:VerifyS ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n"
-    "    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
-    "\t[==========>.........] verified: 55.0% (100/200)M\n";
+static const char proc_text[] = "version: 8.4.11 (api:1/proto:86-101)\n"
+                                "srcversion: F73C670A7EC572DB9CF3E5B \n"
+                                "\n"
+                                " 8: cs:Unconfigured\n"
+                                "16: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n"
+                                "    ns:47216 nr:0 dw:47216 dr:2088 al:15 bm:0 lo:0 pe:1 ua:0 ap:1 ep:1 wo:f oos:0\n"
+                                "80: cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C s-----\n"
+                                "    ns:47216 nr:0 dw:47216 dr:2088 al:15 bm:0 lo:0 pe:1 ua:0 ap:1 ep:1 wo:f oos:0\n"
+                                "81: cs:StandAlone ro:Secondary/Unknown ds:UpToDate/DUnknown   r-----\n"
+                                "    ns:0 nr:0 dw:0 dr:672 al:8 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
+                                "82: cs:StandAlone ro:Primary/Unknown ds:Failed/DUnknown   s-----\n"
+                                "    ns:0 nr:0 dw:0 dr:672 al:8 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
+                                "160: cs:SyncTarget ro:Secondary/Primary ds:Inconsistent/UpToDate C r-----\n"
+                                "    ns:0 nr:2088 dw:2088 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:100\n"
+                                "\t[=>..................] sync'ed: 12.5% (92160/94248)K\n"
+                                "\tfinish: 0:00:44 speed: 2,088 (2,088) want: 2,880 K/sec\n"
+                                "161: cs:WFBitMapS ro:Primary/Secondary ds:UpToDate/Consistent C r-----\n"
+                                "    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
+                                "162: cs:VerifyS ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n"
+                                "    ns:0 nr:0 dw:0 dr:0 al:0 bm:0 lo:0 pe:0 ua:0 ap:0 ep:1 wo:f oos:0\n"
+                                "\t[==========>.........] verified: 55.0% (100/200)M\n";
 
 static const struct {
     int minor;
@@ -68,7 +67,8 @@ static void test_proc(void)
 
 static void test_proc_damaged(void)
 {
-    static const char *const texts[] = {"", "\n\n", "80:", "80: cs:", "80: cs:X ro:", "80: cs:X ro:A/B ds:C", "80: cs:\n80"};
+    static const char *const texts[] = {"",           "\n\n", "80:", "80: cs:", "80: cs:X ro:", "80: cs:X ro:A/B ds:C",
+                                        "80: cs:\n80"};
     for (gsize i = 0; i < G_N_ELEMENTS(texts); i++) {
         DrbdState s;
         drbd_state_parse(texts[i], 80, &s);

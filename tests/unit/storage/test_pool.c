@@ -4,8 +4,8 @@
 #include "tests/unit/storage/fake_runner.h"
 
 #define MIB ((gint64) 1024 * 1024)
-#define LVS_LINE                                                                                                              \
-    "/sbin/lvs --reportformat json --units b --nosuffix -o "                                                                  \
+#define LVS_LINE                                                                                                       \
+    "/sbin/lvs --reportformat json --units b --nosuffix -o "                                                           \
     "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full"
 
 static void assert_log(FakeWorld *w, const char *wanted)
@@ -35,7 +35,8 @@ static void test_lv_size(void)
 {
     g_assert_cmpint(pool_lv_size_bytes(4 * MIB), ==, 8 * MIB);
     g_assert_cmpint(pool_lv_size_bytes(64 * MIB), ==, 68 * MIB);
-    for (gint64 size = 4 * MIB; size < (gint64) 64 * 1024 * 1024 * MIB; size += size / 3 / (4 * MIB) * (4 * MIB) + 4 * MIB) {
+    for (gint64 size = 4 * MIB; size < (gint64) 64 * 1024 * 1024 * MIB;
+         size += size / 3 / (4 * MIB) * (4 * MIB) + 4 * MIB) {
         gint64 lv = pool_lv_size_bytes(size);
         gint64 bitmap = (lv + 32767) / 32768; /* one bit per 4 KiB */
         g_assert_cmpint(lv % (4 * MIB), ==, 0);

@@ -9,13 +9,16 @@
 #define BOOT_1 "boot-n1"
 #define BOOT_2 "boot-n2"
 
-/* Records by short text: "state/in_sync/owner@boot[>to#id]", e.g. "running/n1,n2/n1@boot-n1>n2#h1"; always generation 7. */
+/* Records by short text: "state/in_sync/owner@boot[>to#id]", e.g. "running/n1,n2/n1@boot-n1>n2#h1"; always
+ * generation 7. */
 static Record record_from(const char *text)
 {
     Record r = {.generation = 7};
     g_auto(GStrv) parts = g_strsplit(text, "/", 3);
     g_assert_cmpint(g_strv_length(parts), ==, 3);
-    r.state = strcmp(parts[0], "new") == 0 ? RECORD_NEW : strcmp(parts[0], "stopped") == 0 ? RECORD_STOPPED : RECORD_RUNNING;
+    r.state = strcmp(parts[0], "new") == 0       ? RECORD_NEW
+              : strcmp(parts[0], "stopped") == 0 ? RECORD_STOPPED
+                                                 : RECORD_RUNNING;
     g_auto(GStrv) nodes = g_strsplit(parts[1], ",", 2);
     for (int i = 0; nodes[i]; i++) {
         g_strlcpy(r.in_sync[i], nodes[i], RECORD_NAME_MAX);
@@ -42,14 +45,15 @@ static char *record_text(const Record *r)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-/* The outcome of a rule against what the table wants: `wanted` is the record after it (generation 8), "=" the unchanged record,
- * or "!text" a refusal whose reason contains the text. */
+/* The outcome of a rule against what the table wants: `wanted` is the record after it (generation 8), "=" the unchanged
+ * record, or "!text" a refusal whose reason contains the text. */
 static void check_outcome(const char *what, const Record *before, bool ok, const Record *after, const char *reason,
                           const char *wanted)
 {
     if (wanted[0] == '!') {
         if (ok || !strstr(reason, wanted + 1)) {
-            g_error("%s: wanted a refusal with '%s', got %s '%s'", what, wanted + 1, ok ? "an agreement" : "refusal", reason);
+            g_error("%s: wanted a refusal with '%s', got %s '%s'", what, wanted + 1, ok ? "an agreement" : "refusal",
+                    reason);
         }
         return;
     }
@@ -137,14 +141,17 @@ static void test_claim(void)
                                   .owner_fenced = c->facts & FENCED,
                                   .peer_proves_stop = c->facts & STOP_PROVEN,
                                   .peer_up_to_date = c->facts & PEER_GOOD,
-                                  .peer = c->facts & NO_PEER ? NULL : strcmp(c->node, "n1") == 0 ? "n2" : "n1"};
+                                  .peer = c->facts & NO_PEER           ? NULL
+                                          : strcmp(c->node, "n1") == 0 ? "n2"
+                                                                       : "n1"};
         bool ok = record_claim(&before, &facts, &after, reason, sizeof(reason));
         g_autofree char *what = g_strdup_printf("claim %" G_GSIZE_FORMAT " (%s by %s)", i, c->before, c->node);
         check_outcome(what, &before, ok, &after, reason, c->wanted);
     }
 }
 
-/* Every claim that the rules allow, over all records and facts that there are: the safety half of HA.md 1.5 as invariants. */
+/* Every claim that the rules allow, over all records and facts that there are: the safety half of HA.md 1.5 as
+ * invariants. */
 static void test_claim_invariants(void)
 {
     static const char *const records[] = {"new/n1,n2/",
@@ -168,7 +175,9 @@ static void test_claim_invariants(void)
                                       .owner_fenced = bits & FENCED,
                                       .peer_proves_stop = bits & STOP_PROVEN,
                                       .peer_up_to_date = bits & PEER_GOOD,
-                                      .peer = bits & NO_PEER ? NULL : bits & 32 ? "n1" : "n2"};
+                                      .peer = bits & NO_PEER ? NULL
+                                              : bits & 32    ? "n1"
+                                                             : "n2"};
             if (!record_claim(&before, &facts, &after, NULL, 0)) {
                 continue;
             }
@@ -181,7 +190,8 @@ static void test_claim_invariants(void)
             g_assert_true(!peer_in || (facts.peer_up_to_date && record_is_in_sync(&before, facts.peer)));
             bool mine = strcmp(before.owner, facts.node) == 0;
             bool dead = facts.owner_rebooted || facts.owner_fenced;
-            g_assert_true(before.state == RECORD_STOPPED || dead || (!before.handover_to[0] && (mine || facts.peer_proves_stop)));
+            g_assert_true(before.state == RECORD_STOPPED || dead ||
+                          (!before.handover_to[0] && (mine || facts.peer_proves_stop)));
         }
     }
     g_assert_cmpint(allowed, >, 100); /* the loop does look at something */
@@ -234,7 +244,7 @@ static const struct {
     {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "stopped/n1,n2/n1@boot-n1"},
     {"running/n1/n1@boot-n1", "n1", BOOT_1, "stopped/n1/n1@boot-n1"},
     {"running/n1,n2/n1@boot-n1", "n1", "boot-later", "stopped/n1,n2/n1@boot-n1"}, /* the reboot ended that life */
-    {"running/n1,n2/n1@boot-n1", "n2", BOOT_2, "="},                             /* Pacemaker stops on the other side too */
+    {"running/n1,n2/n1@boot-n1", "n2", BOOT_2, "="}, /* Pacemaker stops on the other side too */
     {"stopped/n1,n2/n1@boot-n1", "n1", BOOT_1, "="},
     {"new/n1,n2/", "n1", BOOT_1, "="},
     {"running/n1,n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "!roll it back (id h1)"},
@@ -316,8 +326,8 @@ static void test_long_names(void)
 
 /* ---- codec ---- */
 
-#define DOCUMENT(state, in_sync, owner, boot, to, id)                                                                         \
-    "{\"version\":1,\"generation\":3,\"state\":\"" state "\",\"in_sync\":" in_sync ",\"owner\":\"" owner                       \
+#define DOCUMENT(state, in_sync, owner, boot, to, id)                                                                  \
+    "{\"version\":1,\"generation\":3,\"state\":\"" state "\",\"in_sync\":" in_sync ",\"owner\":\"" owner               \
     "\",\"owner_boot_id\":\"" boot "\",\"handover_to\":\"" to "\",\"handover_id\":\"" id "\"}"
 
 static const struct {
@@ -351,7 +361,8 @@ static const struct {
     {DOCUMENT("running", "[\"n1\"]", "n1", "b", "n2", "h"), "handover_to"},
     {DOCUMENT("stopped", "[\"n1\",\"n2\"]", "n1", "b", "n2", "h"), "handover_to"},
     {DOCUMENT("running", "[\"n1\"]", "n1\\u0000x", "b", "", ""), "not valid JSON"},
-    {DOCUMENT("stopped", "[\"n1\"]", "0123456789012345678901234567890123456789012345678901234567890123", "b", "", ""), "owner"},
+    {DOCUMENT("stopped", "[\"n1\"]", "0123456789012345678901234567890123456789012345678901234567890123", "b", "", ""),
+     "owner"},
 };
 
 static void test_decode(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The volume set against a fake node: killed and crashed at every single step it converges to the same end, and never touches data. */
+ * The volume set against a fake node: killed and crashed at every single step it converges to the same end, and never
+ * touches data. */
 #include "storage/copy.h"
 #include "storage/gate.h"
 #include "storage/image.h"
@@ -51,7 +52,8 @@ static void fixture_start(Fixture *f, gboolean two)
     fake_world_start(&f->world);
     f->world.pv_vg = g_strdup("holdfast");
     f->world.vg = f->world.pool = f->world.pool_errors_when_full = TRUE;
-    f->guest = (Guest){.name = "web1", .uuid = "0190-aa", .slot = 5, .nodes = two ? two_nodes : one_node, .drbd_secret = "5ec7e7"};
+    f->guest = (Guest){
+        .name = "web1", .uuid = "0190-aa", .slot = 5, .nodes = two ? two_nodes : one_node, .drbd_secret = "5ec7e7"};
     f->volumes[0] = (Volume){.guest = "web1", .index = 0, .size_bytes = 64 * MIB, .image = "here"};
     f->volumes[1] = (Volume){.guest = "web1", .index = 1, .size_bytes = 32 * MIB};
     f->list = g_ptr_array_new();
@@ -95,9 +97,9 @@ static char *world_text(const FakeWorld *w)
         const FakeGate *gate = g_hash_table_lookup(w->gates, gates[i]);
         g_string_append_printf(text, "%s: ", lvs[i]);
         if (lv) {
-            g_string_append_printf(text, "%" G_GINT64_FORMAT " MiB %s%s%s%s%s; ", lv->size / MIB, lv->tag ? lv->tag : "",
-                                   lv->active ? " active" : "", lv->metadata ? " metadata" : "", lv->fresh ? " fresh" : "",
-                                   lv->data ? " data" : "");
+            g_string_append_printf(text, "%" G_GINT64_FORMAT " MiB %s%s%s%s%s; ", lv->size / MIB,
+                                   lv->tag ? lv->tag : "", lv->active ? " active" : "", lv->metadata ? " metadata" : "",
+                                   lv->fresh ? " fresh" : "", lv->data ? " data" : "");
         }
         g_string_append_printf(text, "minor %s%s; gate %s\n", minor ? fake_disk(minor) : "none",
                                minor && minor->primary ? " primary" : "", gate ? gate->table : "none");
@@ -106,8 +108,9 @@ static char *world_text(const FakeWorld *w)
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
 
-static const char created_text[] = "hf-web1-0: 68 MiB hf-uuid-0190-aa active metadata data; minor UpToDate; gate 0 131072 error\n"
-                                   "hf-web1-1: 36 MiB hf-uuid-0190-aa active metadata; minor UpToDate; gate 0 65536 error\n";
+static const char created_text[] =
+    "hf-web1-0: 68 MiB hf-uuid-0190-aa active metadata data; minor UpToDate; gate 0 131072 error\n"
+    "hf-web1-1: 36 MiB hf-uuid-0190-aa active metadata; minor UpToDate; gate 0 65536 error\n";
 
 static void assert_created(const FakeWorld *w, gboolean two, const char *when)
 {
@@ -191,7 +194,8 @@ static void test_run_killed_everywhere(void)
             f.world.commands = 0;
             f.world.kill_at = step;
             f.world.kill = mode & 1 ? KILL_BEFORE : KILL_AFTER;
-            gboolean done = volume_set_activate(&f.set, NULL) && volume_set_promote(&f.set, NULL) && volume_set_demote(&f.set, NULL);
+            gboolean done = volume_set_activate(&f.set, NULL) && volume_set_promote(&f.set, NULL) &&
+                            volume_set_demote(&f.set, NULL);
             g_assert_true(done == !f.world.dead);
             fake_world_restart(&f.world, mode & 2);
             GError *error = NULL;
@@ -225,7 +229,8 @@ static void test_remove_killed_everywhere(void)
             GError *error = NULL;
             g_assert_true(volume_set_remove(&f.set, &error));
             g_autofree char *text = world_text(&f.world);
-            g_assert_cmpstr(text, ==, "hf-web1-0: minor none; gate none\nhf-web1-1: minor none; gate none\nnet none, 0 lvs\n");
+            g_assert_cmpstr(text, ==,
+                            "hf-web1-0: minor none; gate none\nhf-web1-1: minor none; gate none\nnet none, 0 lvs\n");
         }
     }
 }
