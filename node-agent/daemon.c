@@ -80,6 +80,7 @@ gboolean daemon_lease_keep(Daemon *daemon, GError **error)
     g_mutex_lock(&daemon->lock);
     daemon->lease = lease;
     g_hash_table_remove_all(daemon->published);
+    g_hash_table_remove_all(daemon->settled);
     g_mutex_unlock(&daemon->lock);
     return TRUE;
 }
@@ -106,6 +107,15 @@ gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GErro
     }
     g_mutex_unlock(&daemon->lock);
     return TRUE;
+}
+
+gboolean daemon_published(Daemon *daemon, const char *name)
+{
+    g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/%s", daemon->config->node, name);
+    g_mutex_lock(&daemon->lock);
+    gboolean stands = g_hash_table_contains(daemon->published, key);
+    g_mutex_unlock(&daemon->lock);
+    return stands;
 }
 
 void daemon_kick_guest(Daemon *daemon, const char *guest)

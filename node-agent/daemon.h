@@ -11,6 +11,12 @@
 
 #define DAEMON_VERSION "0.1.0"
 
+/* The situation of a guest at its last full round. */
+typedef struct {
+    char *text;
+    gint64 at_us;
+} GuestSettled;
+
 typedef struct {
     NodeConfig *config;
     const ProcessRunner *runner;
@@ -22,11 +28,15 @@ typedef struct {
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
 
+    gint64 status_at_us;     /* "node" task only: when this node's figures were last published */
+    char *projected_basis;   /* "cluster" task only: what the CIB was last made from, and when */
+    gint64 projected_at_us;
+
     GMutex lock;
     MembershipView view;           /* lock */
     gint64 lease;                  /* lock; 0: none yet */
     GHashTable *published;         /* lock; status key -> text last written under the lease */
-    GHashTable *conditions;        /* lock; guest -> what is wrong here, for people */
+    GHashTable *settled;           /* lock; guest -> GuestSettled */
     GMutex pacemaker_lock;
     char *pacemaker_xml;           /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
     gint64 pacemaker_at_us;        /* pacemaker_lock */
@@ -41,6 +51,8 @@ gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status);
 
 /* Leased status documents: written only when different from the last, again after a lost lease. */
 gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GError **error);
+/* Whether status/<this node>/<name> stands under the present lease. */
+gboolean daemon_published(Daemon *daemon, const char *name);
 gboolean daemon_lease_keep(Daemon *daemon, GError **error);
 
 /* Kick background work by name. */

@@ -158,12 +158,20 @@ static gboolean join_listen_again(gpointer user_data)
     return join_listen(user_data) ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
 }
 
+static void guest_settled_free(gpointer data)
+{
+    GuestSettled *settled = data;
+    g_free(settled->text);
+    g_free(settled);
+}
+
 static gboolean daemon_open(Daemon *daemon, GError **error)
 {
     g_mutex_init(&daemon->lock);
     g_mutex_init(&daemon->pacemaker_lock);
     daemon->runner = process_runner_default();
     daemon->published = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    daemon->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, guest_settled_free);
     daemon->config = node_config_read(error);
     daemon->store = daemon->config ? store_new_for_node(error) : NULL;
     if (!daemon->store) {

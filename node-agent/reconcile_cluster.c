@@ -11,6 +11,8 @@
 #include "node-agent/operation.h"
 #include "storage/record.h"
 
+#define FULL_ROUND_US (60 * G_USEC_PER_SEC)
+
 static ProjectionGuest *projection_guest(Daemon *daemon, Guest *guest)
 {
     ProjectionGuest *projected = g_new0(ProjectionGuest, 1);
@@ -24,7 +26,7 @@ static ProjectionGuest *projection_guest(Daemon *daemon, Guest *guest)
     return projected;
 }
 
-/* Returns FALSE when another round is wanted soon. */
+/* FALSE: not written, to be tried again. */
 static gboolean project(Daemon *daemon)
 {
     g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
@@ -50,7 +52,7 @@ static gboolean project(Daemon *daemon)
     }
     if (!projection_apply(daemon->runner, &input, &changed, &error)) {
         log_line(LOG_LEVEL_WARNING, "projection into the CIB: %s", error->message);
-        return g_error_matches(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT) ? FALSE : TRUE;
+        return FALSE;
     }
     return TRUE;
 }
@@ -197,15 +199,68 @@ static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
     }
 }
 
+/* Everything the projection is made from, as one text. */
+static char *projection_basis(Daemon *daemon)
+{
+    static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/"};
+    GString *text = g_string_new(NULL);
+    for (gsize p = 0; p < G_N_ELEMENTS(prefixes); p++) {
+        g_autofree char *prefix = g_strconcat(STORE_ROOT, prefixes[p], NULL);
+        g_autoptr(GPtrArray) entries = cache_list(daemon->cache, prefix);
+        for (guint i = 0; i < entries->len; i++) {
+            const StoreEntry *entry = entries->pdata[i];
+            g_string_append_printf(text, "%s@%" G_GINT64_FORMAT " ", entry->key, entry->mod_revision);
+        }
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* Somebody waits for something that only shows in Pacemaker's status, or a node is away. */
+static gboolean something_is_pending(Daemon *daemon)
+{
+    g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
+    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
+    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
+    gboolean pending = FALSE;
+    for (guint i = 0; i < operations->len; i++) {
+        pending |= ((const Operation *) operations->pdata[i])->state == OPERATION_RUNNING;
+    }
+    for (guint i = 0; i < guests->len; i++) {
+        const Guest *guest = guests->pdata[i];
+        pending |= guest->deleting || guest->preferred_node;
+    }
+    for (guint i = 0; i < nodes->len; i++) {
+        pending |= !daemon_node_online(daemon, ((const Node *) nodes->pdata[i])->name);
+    }
+    return pending;
+}
+
+/* Programs are run only when the store's part changed, something is pending, or a minute has passed (others may have edited the CIB). */
+static gboolean round_is_due(Daemon *daemon, const char *basis)
+{
+    gint64 now_us = g_get_monotonic_time();
+    return g_strcmp0(daemon->projected_basis, basis) != 0 || now_us - daemon->projected_at_us > FULL_ROUND_US ||
+           something_is_pending(daemon);
+}
+
 void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
 {
     Daemon *daemon = user_data;
-    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
-    if (!daemon_is_dc(daemon, pacemaker)) {
+    g_autofree char *basis = projection_basis(daemon);
+    if (!round_is_due(daemon, basis)) {
         return;
     }
-    if (!project(daemon)) {
-        daemon_kick_cluster(daemon);
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
+    if (!daemon_is_dc(daemon, pacemaker)) {
+        /* Not ours to do; a change of DC is noticed within the full round, or at once through the membership. */
+        return;
+    }
+    gboolean same = g_strcmp0(daemon->projected_basis, basis) == 0 &&
+                    g_get_monotonic_time() - daemon->projected_at_us < FULL_ROUND_US;
+    if (!same && project(daemon)) {
+        g_free(daemon->projected_basis);
+        daemon->projected_basis = g_steal_pointer(&basis);
+        daemon->projected_at_us = g_get_monotonic_time();
     }
     follow_guests(daemon, pacemaker);
     follow_operations(daemon, pacemaker);

@@ -13,6 +13,8 @@
 #include <string.h>
 
 #define LOCK_TIMEOUT_MS 5000
+/* Without any change everything is looked at again this often. */
+#define FULL_ROUND_US (60 * G_USEC_PER_SEC)
 
 static char *replication_address(Daemon *daemon, const char *name, gint64 *ret_id)
 {
@@ -207,6 +209,37 @@ static void clear_after_resync(GuestWork *work)
     }
 }
 
+static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+{
+    const GuestWork *work = user_data;
+    return record_mark(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason, reason_size);
+}
+
+/* A replica that leaves gracefully never calls the fence-peer handler here: DRBD knows its disk for Outdated and writes go on. The record must say the same.
+ * An unknown peer disk is not ours to judge: that is the handler's case, with its stronger conditions. */
+static void mark_known_stale_peer(GuestWork *work)
+{
+    static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
+    const Guest *guest = &work->manifest->guest;
+    gboolean known_stale = FALSE;
+    if (!work->manifest->peer_node || !work->have_record || work->record.state != RECORD_RUNNING ||
+        work->record.handover_to[0] != '\0' || !record_is_in_sync(&work->record, work->manifest->peer_node) ||
+        !g_str_equal(work->record.owner, ident_node_name()) || !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
+        return;
+    }
+    for (guint i = 0; i < work->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        if (drbd_state_read(guest_minor(guest, (int) i), &state, NULL) && g_str_equal(state.role, "Primary")) {
+            known_stale |= g_strv_contains(stale, state.peer_disk);
+        }
+    }
+    g_autoptr(GError) error = NULL;
+    if (known_stale && !record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': %s could not be recorded as out of sync: %s", guest->name,
+                 work->manifest->peer_node, error->message);
+    }
+}
+
 static void remove_replica(GuestWork *work)
 {
     Daemon *daemon = work->daemon;
@@ -243,16 +276,17 @@ static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError 
     return lock >= 0 && volume_set_converge(&work->set, is_new, error);
 }
 
-static void converge(GuestWork *work)
+/* TRUE: everything is as it should be. */
+static gboolean converge(GuestWork *work)
 {
     g_autoptr(GError) error = NULL;
     if (!manifest_write(work->manifest, &error)) {
         status_publish(work, FALSE, FALSE, error->message);
-        return;
+        return FALSE;
     }
     if (!work->have_record) {
         status_publish(work, FALSE, FALSE, "the in-sync record is missing or damaged in the store");
-        return;
+        return FALSE;
     }
     gboolean is_new = work->record.state == RECORD_NEW;
     gboolean ready = replica_converge(work, is_new, &error);
@@ -261,12 +295,59 @@ static void converge(GuestWork *work)
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
+    mark_known_stale_peer(work);
     if (ready) {
         clear_after_resync(work);
     }
     if (error) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
+    return ready;
+}
+
+/* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at with programs. /proc/drbd and
+ * cgroup files are read, no process is started. */
+static char *situation(const GuestWork *work)
+{
+    const Guest *guest = &work->manifest->guest;
+    g_autofree char *run_folder = guest_run_folder(guest->name);
+    g_autofree char *manifest = NULL;
+    g_autoptr(json_t) document = json_struct_encode(&manifest_type, work->manifest);
+    manifest = json_text_from(document);
+    GString *text = g_string_new(NULL);
+    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|", manifest, work->record.generation, work->record.state,
+                           work->record.owner, vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)));
+    for (guint i = 0; i < work->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
+        g_string_append_printf(text, "%s %s/%s %s/%s %d %d|", state.connection, state.role, state.peer_role, state.disk,
+                               state.peer_disk, state.suspended, state.resync_permille / 10);
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* TRUE when the last full round was recent, ended well, and nothing has changed since. */
+static gboolean is_settled(Daemon *daemon, const char *name, const char *text)
+{
+    gint64 now_us = g_get_monotonic_time();
+    g_mutex_lock(&daemon->lock);
+    const GuestSettled *settled = g_hash_table_lookup(daemon->settled, name);
+    gboolean same = settled && g_str_equal(settled->text, text) && now_us - settled->at_us < FULL_ROUND_US;
+    g_mutex_unlock(&daemon->lock);
+    return same;
+}
+
+static void settled_set(Daemon *daemon, const char *name, const char *text)
+{
+    g_mutex_lock(&daemon->lock);
+    if (text) {
+        GuestSettled *settled = g_new0(GuestSettled, 1);
+        *settled = (GuestSettled){.text = g_strdup(text), .at_us = g_get_monotonic_time()};
+        g_hash_table_replace(daemon->settled, g_strdup(name), settled);
+    } else {
+        g_hash_table_remove(daemon->settled, name);
+    }
+    g_mutex_unlock(&daemon->lock);
 }
 
 /* A hand-over or a start works on the same gates and roles: the OCF agent and the migration verbs are not held up by us, since every
@@ -285,7 +366,13 @@ void reconcile_guest(const char *key, gpointer user_data)
     record_load(&work);
     if (manifest->guest.deleting) {
         remove_replica(&work);
-    } else {
-        converge(&work);
+        return;
     }
+    g_autofree char *before = situation(&work);
+    if (is_settled(daemon, name, before)) {
+        return;
+    }
+    gboolean well = converge(&work);
+    g_autofree char *after = situation(&work);
+    settled_set(daemon, name, well && work.record.state != RECORD_NEW ? after : NULL);
 }

@@ -17,6 +17,8 @@
 
 #define FENCE_PEER_HELPER "/usr/lib/holdfast/holdfast-fence-peer"
 #define CONNECT_WAIT_MS 5000
+/* lvs and its like are not run more often than this for the figures of a node. */
+#define STATUS_EVERY_US (30 * G_USEC_PER_SEC)
 
 static gboolean boot_document_put(Daemon *daemon, gboolean left, GError **error)
 {
@@ -160,5 +162,9 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
     }
     corosync_follow(daemon);
     bridges_ensure(daemon);
-    status_publish(daemon);
+    gint64 now_us = g_get_monotonic_time();
+    if (daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US || !daemon_published(daemon, "node")) {
+        daemon->status_at_us = now_us;
+        status_publish(daemon);
+    }
 }

@@ -21,8 +21,8 @@
 
 #define DMSETUP "/sbin/dmsetup"
 #define NO_UDEV "--noudevsync", "--noudevrules", "--verifyudev"
-#define LOOK_TIMEOUT_MS 2000
-#define SWAP_TIMEOUT_MS 2000
+#define LOOK_TIMEOUT_MS 5000
+#define SWAP_TIMEOUT_MS 5000
 #define REMOVE_TIMEOUT_MS 8000
 
 typedef struct {

@@ -11,28 +11,34 @@
 #include "common/ident.h"
 #include "storage/record.h"
 
-#include <string.h>
-
 #define QUORUM_TIMEOUT_MS 1000
 
 typedef struct {
     OcfAgent *agent;
     gboolean peer_absent;    /* quorate membership without the peer, and Pacemaker holds it for cleanly down */
     gboolean peer_proves_stop, peer_up_to_date;
-    GError *store_problem;
 } ClaimContext;
 
-static void facts_from_drbd(const OcfAgent *agent, ClaimContext *context)
+/* A local disk that DRBD itself knows to be old (or is not there) never claims: it would throw the good copy out of the record and then fail to promote. */
+static gboolean facts_from_drbd(const OcfAgent *agent, ClaimContext *context, GError **error)
 {
     const Guest *guest = &agent->manifest->guest;
     context->peer_proves_stop = context->peer_up_to_date = agent->manifest->peer_node != NULL;
     for (guint i = 0; i < agent->manifest->volumes->len; i++) {
         DrbdState state = {0};
-        gboolean pair = drbd_state_read(guest_minor(guest, (int) i), &state, NULL) &&
-                        drbd_state_is_up_to_date_pair(&state);
+        if (!drbd_state_read(guest_minor(guest, (int) i), &state, error)) {
+            return FALSE;
+        }
+        if (!state.present || (!g_str_equal(state.disk, "UpToDate") && !g_str_equal(state.disk, "Consistent"))) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s': volume %u here is %s; it can start only where a copy is UpToDate",
+                        agent->guest, i, state.present ? state.disk : "not attached");
+            return FALSE;
+        }
+        gboolean pair = drbd_state_is_up_to_date_pair(&state);
         context->peer_up_to_date &= pair;
         context->peer_proves_stop &= pair && g_str_equal(state.peer_role, "Secondary");
     }
+    return TRUE;
 }
 
 /* Whether the node that owned the guest registered another life since. The key is written by every holdfastd before Pacemaker starts. */
@@ -86,13 +92,33 @@ static gboolean facts_from_cluster(OcfAgent *agent, ClaimContext *context, GErro
     return TRUE;
 }
 
+static gboolean undo_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+{
+    return record_handover_rollback(before, user_data, after, reason, reason_size);
+}
+
+/* A hand-over that we began and whose migrate_to died before its commit still stands. Only that process could have committed it; should its last request be
+ * under way, compare-and-set lets one of the two win and the loser sees it. */
+static gboolean abandoned_handover_undo(OcfAgent *agent, GError **error)
+{
+    Record record;
+    if (!record_read(agent->store, agent->guest, &record, NULL, error)) {
+        return FALSE;
+    }
+    if (record.handover_to[0] == '\0' || !g_str_equal(record.owner, ident_node_name()) ||
+        !g_str_equal(record.owner_boot_id, ident_boot_id())) {
+        return TRUE;
+    }
+    return record_update(agent->store, agent->guest, undo_rule, record.handover_id, NULL, NULL, error);
+}
+
 gboolean claim_start(OcfAgent *agent, GError **error)
 {
     ClaimContext context = {.agent = agent};
-    if (!ocf_agent_store(agent, error) || !facts_from_cluster(agent, &context, error)) {
+    if (!ocf_agent_store(agent, error) || !facts_from_drbd(agent, &context, error) ||
+        !facts_from_cluster(agent, &context, error) || !abandoned_handover_undo(agent, error)) {
         return FALSE;
     }
-    facts_from_drbd(agent, &context);
     return record_update(agent->store, agent->guest, claim_rule, &context, NULL, NULL, error);
 }
 
@@ -104,6 +130,6 @@ static gboolean stop_rule(const Record *before, gpointer user_data G_GNUC_UNUSED
 
 gboolean claim_release(OcfAgent *agent, GError **error)
 {
-    return ocf_agent_store(agent, error) &&
+    return ocf_agent_store(agent, error) && abandoned_handover_undo(agent, error) &&
            record_update(agent->store, agent->guest, stop_rule, NULL, NULL, NULL, error);
 }
