@@ -16,6 +16,7 @@
 /* Memory left when we stop copying and ask Pacemaker; what the guest dirties until the hand-over comes on top. */
 #define NEARLY_DONE_BYTES (32 * 1024 * 1024)
 #define HANDOVER_TIMEOUT_MS 90000
+#define REPORT_LIMIT_MS 10000
 #define PRECOPY_LIMIT_MS (60 * 60 * 1000)
 
 typedef struct {
@@ -153,6 +154,19 @@ static gboolean wait_for_handover(const Migration *migration, GError **error)
     return FALSE;
 }
 
+/* The agent tells how long the guest stood still (migrate.report) just after the commit that we saw. */
+static void wait_for_report(const Migration *migration)
+{
+    gint64 deadline_us = g_get_monotonic_time() + REPORT_LIMIT_MS * 1000;
+    while (g_get_monotonic_time() < deadline_us) {
+        g_autoptr(Operation) stored = operation_get(migration->daemon, migration->operation->id);
+        if (stored && stored->downtime_ms > 0) {
+            return;
+        }
+        g_usleep(POLL_MS * 1000);
+    }
+}
+
 /* Not while a hand-over stands or after its commit: from there on the OCF agent alone knows whether the guest may go on here. */
 static void undo(const Migration *migration)
 {
@@ -179,10 +193,8 @@ static void run(Migration *migration)
     if (!ok && begun) {
         undo(migration);
     }
-    /* migrate.report set the downtime meanwhile: keep it. */
-    g_autoptr(Operation) stored = operation_get(migration->daemon, migration->operation->id);
-    if (stored) {
-        migration->operation->downtime_ms = stored->downtime_ms;
+    if (ok) {
+        wait_for_report(migration);
     }
     operation_end(migration->daemon, migration->operation, error);
 }

@@ -62,6 +62,7 @@ static gboolean operation_write(Daemon *daemon, Operation *operation, gint64 lea
             return FALSE;
         }
         operation->cancel_requested |= stored->cancel_requested;
+        operation->downtime_ms = MAX(operation->downtime_ms, stored->downtime_ms); /* told by the OCF agent meanwhile */
         g_autofree char *text = object_to_text(&operation_type, operation);
         if (store_put(daemon->store, key, text, entry->mod_revision, lease, NULL, &problem)) {
             return TRUE;

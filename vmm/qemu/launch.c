@@ -22,7 +22,7 @@ void qemu_run_folder_remove(const char *run_folder)
 {
     static const char *const entries[] = {
         "tls.d/ca-cert.pem",     "tls.d/client-cert.pem", "tls.d/client-key.pem",
-        "tls.d/server-cert.pem", "tls.d/server-key.pem",
+        "tls.d/server-cert.pem", "tls.d/server-key.pem",  "tls.d/dh-params.pem",
     };
     for (gsize i = 0; i < G_N_ELEMENTS(entries); i++) {
         g_autofree char *path = g_build_filename(run_folder, entries[i], NULL);

@@ -109,9 +109,10 @@ class Cluster:
 
     # -- the guest's client -----------------------------------------------------------------------------------------------------------
 
-    def start_writer(self, path, client="c1"):
+    def start_writer(self, path, client=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
+        client = client or f"c{time.time_ns()}"  # every writer numbers its own records
         command = self.lab.network.enter(sys.executable, HERE / "writer.py", GUEST_ADDRESS, GUEST_PORT, path, client)
         return Writing(subprocess.Popen(command, stdin=subprocess.DEVNULL), path, client)
 
