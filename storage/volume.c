@@ -219,7 +219,7 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error)
     /* A peer that is there answers at once, and what it says about its disk decides the claim; one that is not costs a
      * second. */
     gint64 end_us = g_get_monotonic_time() + CONNECT_WAIT_US;
-    while (!volume_set_is_connected(set) && g_get_monotonic_time() < end_us) {
+    while (!set->peer_absent && !volume_set_is_connected(set) && g_get_monotonic_time() < end_us) {
         g_usleep(CONNECT_PAUSE_US);
     }
     return TRUE;

@@ -15,6 +15,7 @@ typedef struct {
     GPtrArray *volumes;  /* of Volume, sorted by index; borrowed */
     const char *node;
     const char *address, *peer_address; /* replication network */
+    gboolean peer_absent; /* its node is known not to be in the membership: nobody waits for its connection */
 } VolumeSet;
 
 /* A replica is being built or resumed here: up to and including connect. Never promotes. `record_new`: the guest's record is still RECORD_NEW,

@@ -3,6 +3,7 @@
 #include "cluster/ocf/agent.h"
 #include "cluster/ocf/claim.h"
 
+#include "cluster/membership.h"
 #include "common/error.h"
 #include "common/lock.h"
 #include "common/log.h"
@@ -10,10 +11,22 @@
 /* How long a start waits for the peer's replica before it claims without it. */
 #define CONNECT_WAIT_MS 1500
 #define CONNECT_POLL_MS 100
+#define QUORUM_TIMEOUT_MS 500
 #define LOCK_TIMEOUT_MS 10000
+
+/* After a fencing nobody will connect: do not wait for it. In doubt (no answer from corosync) wait. */
+static gboolean peer_is_absent(const OcfAgent *agent)
+{
+    MembershipView view;
+    return membership_query(QUORUM_TIMEOUT_MS, &view, NULL) && view.quorate &&
+           !membership_view_has(&view, (guint32) agent->manifest->peer_id);
+}
 
 static void wait_for_peer(const OcfAgent *agent)
 {
+    if (agent->volumes.peer_absent) {
+        return;
+    }
     gint64 deadline_us = g_get_monotonic_time() + CONNECT_WAIT_MS * 1000;
     while (!volume_set_is_connected(&agent->volumes) && g_get_monotonic_time() < deadline_us) {
         g_usleep(CONNECT_POLL_MS * 1000);
@@ -69,6 +82,7 @@ int ocf_start(OcfAgent *agent, GError **error)
     if (ocf_agent_state(agent, &why) == OCF_STATE_RUNNING) {
         return OCF_SUCCESS;
     }
+    agent->volumes.peer_absent = agent->manifest->peer_node && peer_is_absent(agent);
     if (!discard_leftover_vmm(agent, error) || !activate(agent, error)) {
         return OCF_ERR_GENERIC;
     }
