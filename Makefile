@@ -39,9 +39,9 @@ UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(B)/%)
 ALL_SOURCES := $(LIB_SOURCES) $(foreach p,$(PROGRAMS),$($(p)_SOURCES)) $(UNIT_SOURCES)
 
-all: deps programs ## build every program
+all: programs ## build every program
 
-programs: $(PROGRAM_FILES) ## the same without looking for missing packages
+programs: $(PROGRAM_FILES)
 
 deps: ## install the Debian packages that building and testing need, when missing
 	@packaging/install-deps
@@ -49,7 +49,9 @@ deps: ## install the Debian packages that building and testing need, when missin
 $(LIB): $(call objects,$(LIB_SOURCES))
 	@rm -f $@ && ar rcs $@ $^
 
-$(B)/obj/%.o: %.c Makefile
+# Missing packages are installed before the first compilation; `make DEPS= ...` (package builds) never looks.
+DEPS ?= deps
+$(B)/obj/%.o: %.c Makefile | $(DEPS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo '  CC   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -21,7 +21,7 @@ def test_bad_input_is_refused_and_leaves_nothing(cluster):
         (["guest", "create", "bad1", "--memory", "64", "--size", "64", "--replicas", "7"], INVALID, "replicas"),
         (["guest", "create", "bad1", "--memory", "64", "--image", "nosuch"], NOT_FOUND, "image"),
         (["guest", "create", "bad1", "--memory", "64", "--size", "64", "--network", "nosuch"], NOT_FOUND, "network"),
-        (["guest", "create", "bad1", "--memory", "64", "--size", "104857600"], NO_SPACE, "MiB"),
+        (["guest", "create", "bad1", "--memory", "64", "--size", "1048576"], NO_SPACE, "MiB"),
         (["guest", "create", "demo", "--memory", "64", "--size", "64"], EXISTS, "demo"),
         (["guest", "show", "nosuch"], NOT_FOUND, "nosuch"),
         (["guest", "migrate", "demo", "n9"], NOT_FOUND, "n9"),
