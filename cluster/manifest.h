@@ -10,19 +10,19 @@
 typedef struct {
     gint64 version; /* 1 */
     Guest guest;
-    GPtrArray *volumes;    /* of Volume, by index */
-    char *address;         /* this node on the replication network */
-    char *peer_node;       /* NULL: one replica */
-    gint64 peer_id;        /* its corosync node id; 0 without peer */
+    GPtrArray *volumes; /* of Volume, by index */
+    char *address;      /* this node on the replication network */
+    char *peer_node;    /* NULL: one replica */
+    gint64 peer_id;     /* its corosync node id; 0 without peer */
     char *peer_address;
-    char **bridges;        /* one per guest NIC, in order */
+    char **bridges; /* one per guest NIC, in order */
 } Manifest;
 
 extern const JsonStruct manifest_type;
 void manifest_free(Manifest *manifest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manifest, manifest_free)
 
-Manifest *manifest_read(const char *guest, GError **error); /* NOT_FOUND: not a replica node of it */
+Manifest *manifest_read(const char *guest, GError **error);        /* NOT_FOUND: not a replica node of it */
 gboolean manifest_write(const Manifest *manifest, GError **error); /* no write when unchanged */
 gboolean manifest_remove(const char *guest, GError **error);
 char **manifest_list(GError **error); /* guest names; caller g_strfreev */

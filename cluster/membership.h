@@ -21,5 +21,6 @@ void membership_free(Membership *membership);
 const MembershipView *membership_view(const Membership *membership);
 gboolean membership_view_has(const MembershipView *view, guint32 node_id);
 
-/* One-shot, blocking, for programs without a main loop (OCF agent): UNAVAILABLE when corosync does not answer within timeout_ms. */
+/* One-shot, blocking, for programs without a main loop (OCF agent): UNAVAILABLE when corosync does not answer within
+ * timeout_ms. */
 gboolean membership_query(int timeout_ms, MembershipView *ret, GError **error);

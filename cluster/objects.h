@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The typed objects of the store, one JSON document each, and their codecs (objects_json.c). Every key is STORE_ROOT kind/name.
+ * The typed objects of the store, one JSON document each, and their codecs (objects_json.c). Every key is STORE_ROOT
+ * kind/name.
  *
- * One number, the guest's slot (1..4000, unique in the cluster by the key slot/<n>), gives every other number of a guest, so they
- * cannot collide: DRBD minor slot*16+volume, DRBD port 7800+slot, uid 200000+slot, tap hf<slot>n<i>, MAC 52:54:48:<slot hi>:<slot lo>:<i>. */
+ * One number, the guest's slot (1..4000, unique in the cluster by the key slot/<n>), gives every other number of a
+ * guest, so they cannot collide: DRBD minor slot*16+volume, DRBD port 7800+slot, uid 200000+slot, tap hf<slot>n<i>, MAC
+ * 52:54:48:<slot hi>:<slot lo>:<i>. */
 #pragma once
 
 #include "common/json.h"
@@ -17,18 +19,18 @@ typedef enum { GUEST_ENGINE_AUTO, GUEST_ENGINE_KVM, GUEST_ENGINE_QEMU } GuestEng
 typedef enum { GUEST_DESIRED_STOPPED, GUEST_DESIRED_RUNNING } GuestDesired;
 
 typedef struct {
-    char *network;   /* name of a Network */
-    char *mac;       /* "52:54:48:..", given by the planner when absent */
+    char *network; /* name of a Network */
+    char *mac;     /* "52:54:48:..", given by the planner when absent */
 } GuestNic;
 
 /* What the user asked for: the "spec" of the API. Decoded with defaults preset by guest_spec_init(). */
 typedef struct {
-    gint64 vcpus;      /* 1..64 */
-    gint64 memory_mib; /* 32..1048576 */
-    int engine;        /* GuestEngine */
-    int desired;       /* GuestDesired, JSON "desired_state" */
-    gint64 replicas;   /* 1 or 2 */
-    gint64 priority;   /* 0..1000, higher is recovered first */
+    gint64 vcpus;       /* 1..64 */
+    gint64 memory_mib;  /* 32..1048576 */
+    int engine;         /* GuestEngine */
+    int desired;        /* GuestDesired, JSON "desired_state" */
+    gint64 replicas;    /* 1 or 2 */
+    gint64 priority;    /* 0..1000, higher is recovered first */
     GPtrArray *volumes; /* of GuestVolumeSpec, 1..16, the first is booted */
     GPtrArray *nics;    /* of GuestNic, 0..8 */
     char *description;
@@ -49,8 +51,8 @@ typedef struct {
     GuestSpec spec;
     /* decided by the planner in the creating transaction */
     gint64 slot;
-    char **nodes;        /* replica nodes, 1 or 2; nodes[0] initialises */
-    char *drbd_secret;   /* hex, 32 characters; never shown by the API */
+    char **nodes;         /* replica nodes, 1 or 2; nodes[0] initialises */
+    char *drbd_secret;    /* hex, 32 characters; never shown by the API */
     char *preferred_node; /* NULL, or where Pacemaker shall hand it over to (migrate); cleared when it got there */
 } Guest;
 
@@ -67,9 +69,9 @@ typedef struct {
 typedef struct {
     gint64 version; /* 1 */
     char *name;
-    gint64 id;    /* corosync nodeid, 1.. */
-    char *ring0;  /* IPv4 on the cluster network: corosync link 0, etcd, join, migration fall-back */
-    char *ring1;  /* IPv4 on the replication network: corosync link 1, DRBD, migration; NULL: ring0 */
+    gint64 id;   /* corosync nodeid, 1.. */
+    char *ring0; /* IPv4 on the cluster network: corosync link 0, etcd, join, migration fall-back */
+    char *ring1; /* IPv4 on the replication network: corosync link 1, DRBD, migration; NULL: ring0 */
     gboolean voter;
     gboolean leaving; /* set by remove */
 } Node;
@@ -86,10 +88,10 @@ typedef struct {
 
 /* network/<name>: a bridge hf-<name> on every node. */
 typedef struct {
-    gint64 version; /* 1 */
-    char *name;       /* at most 12 characters */
-    char *interface;  /* physical interface name on every node, e.g. "lan0"; NULL: isolated bridge */
-    gint64 vlan;      /* 0: untagged, 1..4094 */
+    gint64 version;  /* 1 */
+    char *name;      /* at most 12 characters */
+    char *interface; /* physical interface name on every node, e.g. "lan0"; NULL: isolated bridge */
+    gint64 vlan;     /* 0: untagged, 1..4094 */
 } Network;
 
 /* fence/<node>: its first-level fence device and whether it was proven by a real shot. */
@@ -110,10 +112,10 @@ typedef enum { OPERATION_RUNNING, OPERATION_SUCCEEDED, OPERATION_FAILED, OPERATI
 typedef struct {
     gint64 version; /* 1 */
     char *id;
-    char *kind;   /* "guest.create", "guest.migrate", ... */
-    char *target; /* "guest/web1" */
-    int state;    /* OperationState */
-    char *stage;  /* for people: "waiting for n2 to create its replica" */
+    char *kind;         /* "guest.create", "guest.migrate", ... */
+    char *target;       /* "guest/web1" */
+    int state;          /* OperationState */
+    char *stage;        /* for people: "waiting for n2 to create its replica" */
     gint64 done, total; /* progress in `unit`; total 0: unknown */
     char *unit;
     char *argument; /* e.g. the destination node of a migration */
@@ -121,7 +123,7 @@ typedef struct {
     char *created_at, *ended_at;
     gint64 duration_ms; /* of the whole, when ended */
     gint64 downtime_ms; /* migrations */
-    char *error;    /* text, when failed */
+    char *error;        /* text, when failed */
     char *error_code;
     gboolean cancel_requested;
 } Operation;
@@ -129,23 +131,23 @@ typedef struct {
 /* status/<node>/guest/<name>: what one node sees of one guest; leased, so it vanishes with the node. */
 typedef struct {
     gint64 index;
-    char *role;        /* "Primary", "Secondary", "Unknown" (DRBD's words) */
-    char *disk;        /* "UpToDate", "Inconsistent", ..., "absent" before creation */
+    char *role; /* "Primary", "Secondary", "Unknown" (DRBD's words) */
+    char *disk; /* "UpToDate", "Inconsistent", ..., "absent" before creation */
     char *peer_disk;
-    char *connection;  /* "Connected", "WFConnection", "SyncSource", ..., "StandAlone" */
-    gboolean suspended; /* I/O is frozen */
+    char *connection;       /* "Connected", "WFConnection", "SyncSource", ..., "StandAlone" */
+    gboolean suspended;     /* I/O is frozen */
     gint64 resync_permille; /* 0..1000; 1000 when not resyncing */
-    char *gate;        /* "open", "closed", "absent" */
+    char *gate;             /* "open", "closed", "absent" */
 } VolumeStatus;
 
 typedef struct {
     gint64 version; /* 1 */
     char *node, *guest;
     char *boot_id;
-    gboolean ready;   /* replica is set up here: volumes attached, gates exist, bridges exist */
-    gboolean gone;    /* deletion finished here */
-    char *vmm;        /* "running", "paused", "incoming", "stopped" */
-    char *condition;  /* "" or what is wrong, for people */
+    gboolean ready;     /* replica is set up here: volumes attached, gates exist, bridges exist */
+    gboolean gone;      /* deletion finished here */
+    char *vmm;          /* "running", "paused", "incoming", "stopped" */
+    char *condition;    /* "" or what is wrong, for people */
     GPtrArray *volumes; /* of VolumeStatus */
 } GuestStatus;
 
@@ -155,12 +157,12 @@ typedef struct {
     char *node, *boot_id, *product_version;
     gint64 memory_mib, memory_free_mib, cpus;
     gint64 pool_size_mib, pool_used_permille, pool_metadata_permille;
-    gboolean kvm;       /* /dev/kvm works here */
-    char *condition;    /* "" or what is wrong */
+    gboolean kvm;    /* /dev/kvm works here */
+    char *condition; /* "" or what is wrong */
 } NodeStatus;
 
-extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, image_type, network_type, fence_device_type,
-    operation_type, guest_status_type, volume_status_type, node_status_type;
+extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, image_type, network_type,
+    fence_device_type, operation_type, guest_status_type, volume_status_type, node_status_type;
 
 /* Allocate, or release with everything in it; one pair serves all types: object_free(&guest_type, guest). */
 gpointer object_new(const JsonStruct *type);
@@ -184,12 +186,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Operation, operation_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(GuestStatus, guest_status_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodeStatus, node_status_free)
 
-/* Text of a document and back. Decoding rejects a newer `version` (UNSUPPORTED) and whatever json_struct_decode() rejects; `what`
- * begins the error text. The result is freed with object_free(type, ...). */
+/* Text of a document and back. Decoding rejects a newer `version` (UNSUPPORTED) and whatever json_struct_decode()
+ * rejects; `what` begins the error text. The result is freed with object_free(type, ...). */
 char *object_to_text(const JsonStruct *type, gconstpointer object);
 gpointer object_from_text(const JsonStruct *type, const char *text, const char *what, GError **error);
 
-/* Spec from user JSON: defaults, decode, then every rule that needs no cluster state. Errors name the field ("spec.memory_mib: ..."). */
+/* Spec from user JSON: defaults, decode, then every rule that needs no cluster state. Errors name the field
+ * ("spec.memory_mib: ..."). */
 gboolean guest_spec_from_json(const json_t *json, GuestSpec *out, GError **error);
 gboolean network_check(const Network *network, GError **error);
 
@@ -197,9 +200,9 @@ gboolean network_check(const Network *network, GError **error);
 int guest_minor(const Guest *guest, int volume_index);
 int guest_drbd_port(const Guest *guest);
 int guest_uid(const Guest *guest);
-char *guest_tap_name(const Guest *guest, int nic_index);       /* caller frees */
-char *guest_default_mac(gint64 slot, int nic_index);           /* caller frees */
-char *guest_lv_name(const char *guest_name, int volume_index); /* "hf-web1-0"; caller frees */
+char *guest_tap_name(const Guest *guest, int nic_index);         /* caller frees */
+char *guest_default_mac(gint64 slot, int nic_index);             /* caller frees */
+char *guest_lv_name(const char *guest_name, int volume_index);   /* "hf-web1-0"; caller frees */
 char *guest_gate_name(const char *guest_name, int volume_index); /* "hfgate-web1-0", under /dev/mapper; caller frees */
 gboolean guest_on_node(const Guest *guest, const char *node_name);
 /* The other replica's node, or NULL with one replica. Borrowed. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Pacemaker through its own programs (cibadmin, crm_mon, crm_resource, crm_attribute, stonith_admin, crm_simulate), and what they say as structures. */
+ * Pacemaker through its own programs (cibadmin, crm_mon, crm_resource, crm_attribute, stonith_admin, crm_simulate), and
+ * what they say as structures. */
 #pragma once
 
 #include "common/process.h"
@@ -10,8 +11,8 @@ typedef struct {
 } PacemakerNode;
 typedef struct {
     char *id;
-    char *node;  /* where it is active, NULL: nowhere */
-    char *role;  /* "Started", "Stopped", "Starting", "Stopping", "Migrating" */
+    char *node; /* where it is active, NULL: nowhere */
+    char *role; /* "Started", "Stopped", "Starting", "Stopping", "Migrating" */
     gboolean failed, blocked;
     char *pending; /* NULL or "Starting", "Migrating", ... */
     char *target_role;
@@ -19,7 +20,7 @@ typedef struct {
 } PacemakerResource;
 typedef struct {
     gboolean quorate;
-    char *dc;       /* node name or NULL */
+    char *dc; /* node name or NULL */
     GPtrArray *nodes, *resources;
     char **failures; /* one line per failed action, for people */
 } PacemakerStatus;
@@ -31,7 +32,8 @@ PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error);
 PacemakerStatus *pacemaker_status(const ProcessRunner *runner, GError **error); /* UNAVAILABLE: not running here */
 const PacemakerResource *pacemaker_status_resource(const PacemakerStatus *status, const char *id);
 
-/* TRUE in *ret when the local CIB holds `node` for cleanly down: fenced, or left by itself (node_state crmd=offline, join=down, expected=down, not in_ccm). */
+/* TRUE in *ret when the local CIB holds `node` for cleanly down: fenced, or left by itself (node_state crmd=offline,
+ * join=down, expected=down, not in_ccm). */
 gboolean pacemaker_node_is_clean_down(const ProcessRunner *runner, const char *node, gboolean *ret, GError **error);
 gboolean pacemaker_node_clean_down_parse(const char *node_state_xml, gboolean *ret, GError **error); /* pure */
 gboolean pacemaker_standby(const ProcessRunner *runner, const char *node, gboolean on, GError **error);

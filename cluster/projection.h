@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The projection of the store into Pacemaker's CIB: cluster options and defaults of docs/DEFAULTS, one stonith device (or manual device) per node,
- * one primitive and its location constraints per guest. Level-triggered: desired CIB is a pure function of live CIB and snapshot; what is
- * not ours in the CIB stays untouched. Written on the DC as a versioned patch (crm_diff, cibadmin --patch), so a concurrent change loses nothing. */
+ * The projection of the store into Pacemaker's CIB: cluster options and defaults of docs/DEFAULTS, one stonith device
+ * (or manual device) per node, one primitive and its location constraints per guest. Level-triggered: desired CIB is a
+ * pure function of live CIB and snapshot; what is not ours in the CIB stays untouched. Written on the DC as a versioned
+ * patch (crm_diff, cibadmin --patch), so a concurrent change loses nothing. */
 #pragma once
 
 #include "cluster/objects.h"
@@ -9,10 +10,10 @@
 #include "storage/record_codec.h"
 
 typedef struct {
-    Guest *guest;        /* borrowed */
-    gboolean ready;      /* all its replica nodes report ready and the record is not RECORD_NEW: may be in the CIB */
+    Guest *guest;   /* borrowed */
+    gboolean ready; /* all its replica nodes report ready and the record is not RECORD_NEW: may be in the CIB */
     gboolean have_record;
-    Record record;       /* out-of-sync nodes get -INFINITY */
+    Record record; /* out-of-sync nodes get -INFINITY */
 } ProjectionGuest;
 
 typedef struct {
@@ -32,4 +33,5 @@ gboolean projection_check_guest_name(const char *name, GError **error);
  * frees. INVALID when live_cib does not parse. Pure. */
 char *projection_desired_cib(const ProjectionInput *input, const char *live_cib, GError **error);
 /* Query, compute, and patch when different. *ret_changed. CONFLICT: somebody else wrote meanwhile, call again. */
-gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed, GError **error);
+gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed,
+                          GError **error);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Client of etcd 3.4 through its JSON gateway (POST /v3/...): get, list, transact, lease, watch, members. Reads are linearizable: a
- * value returned was committed by a majority. The local member's unix socket is tried first, then every voter over mutual TLS. */
+ * Client of etcd 3.4 through its JSON gateway (POST /v3/...): get, list, transact, lease, watch, members. Reads are
+ * linearizable: a value returned was committed by a majority. The local member's unix socket is tried first, then every
+ * voter over mutual TLS. */
 #pragma once
 
 #include <glib.h>
@@ -29,14 +30,17 @@ typedef struct {
 void store_entry_free(StoreEntry *entry);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(StoreEntry, store_entry_free)
 
-/* No I/O happens here. A Store may be used by several threads at once (calls serialise per thread-local curl handle). */
+/* No I/O happens here. A Store may be used by several threads at once (calls serialise per thread-local curl handle).
+ */
 Store *store_new(const StoreConfig *config);
-/* The store as /etc/holdfast/node.json describes it (socket first, then addresses in /etc/holdfast/voters, one https URL a line). */
+/* The store as /etc/holdfast/node.json describes it (socket first, then addresses in /etc/holdfast/voters, one https
+ * URL a line). */
 Store *store_new_for_node(GError **error);
 void store_free(Store *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)
 
-/* One key. NOT_FOUND when there is none; UNAVAILABLE when no majority answered in time. ret_revision (may be NULL): store revision. */
+/* One key. NOT_FOUND when there is none; UNAVAILABLE when no majority answered in time. ret_revision (may be NULL):
+ * store revision. */
 StoreEntry *store_get(Store *store, const char *key, gint64 *ret_revision, GError **error);
 /* All keys that begin with prefix, sorted by key, consistent at *ret_revision. Array of StoreEntry, caller unrefs. */
 GPtrArray *store_list(Store *store, const char *prefix, gint64 *ret_revision, GError **error);
@@ -50,8 +54,8 @@ void store_txn_if_revision(StoreTxn *txn, const char *key, gint64 mod_revision);
 void store_txn_put(StoreTxn *txn, const char *key, const char *value, gint64 lease);
 void store_txn_delete(StoreTxn *txn, const char *key);
 void store_txn_delete_prefix(StoreTxn *txn, const char *prefix);
-/* TRUE: committed, *ret_revision set. FALSE: CONFLICT when a condition failed (nothing happened); UNAVAILABLE when it surely did not
- * happen; TIMEOUT when the outcome is unknown (request was sent, no answer): read back before acting. */
+/* TRUE: committed, *ret_revision set. FALSE: CONFLICT when a condition failed (nothing happened); UNAVAILABLE when it
+ * surely did not happen; TIMEOUT when the outcome is unknown (request was sent, no answer): read back before acting. */
 gboolean store_txn_commit(Store *store, StoreTxn *txn, gint64 *ret_revision, GError **error);
 
 /* Short forms of a one-key transaction. expected_revision -1: unconditional. */
@@ -63,9 +67,10 @@ gboolean store_lease_grant(Store *store, int ttl_s, gint64 *ret_lease, GError **
 gboolean store_lease_keepalive(Store *store, gint64 lease, GError **error); /* NOT_FOUND: it expired */
 gboolean store_lease_revoke(Store *store, gint64 lease, GError **error);
 
-/* A watch runs in its own thread and reports in `context` (NULL: default main context). It reconnects by itself with back-off over all
- * endpoints and resumes after the last revision seen; when that was compacted away `on_reset` asks the owner to list again.
- * from_revision: the first revision wanted, so the revision of the list before plus 1; 0: only what comes from now on. */
+/* A watch runs in its own thread and reports in `context` (NULL: default main context). It reconnects by itself with
+ * back-off over all endpoints and resumes after the last revision seen; when that was compacted away `on_reset` asks
+ * the owner to list again. from_revision: the first revision wanted, so the revision of the list before plus 1; 0: only
+ * what comes from now on. */
 typedef struct StoreWatch StoreWatch;
 typedef struct {
     void (*on_change)(const StoreEntry *entry, gboolean deleted, gint64 revision, gpointer user_data);

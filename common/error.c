@@ -26,7 +26,7 @@ static const struct {
     [HOLDFAST_ERROR_DENIED] = {"denied", 403, 13, FALSE},
 };
 
-G_DEFINE_QUARK(holdfast-error-quark, holdfast_error)
+G_DEFINE_QUARK(holdfast - error - quark, holdfast_error)
 
 static int error_index(int code)
 {

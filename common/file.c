@@ -84,7 +84,8 @@ char *file_read(const char *path, gsize max_bytes, GError **error)
         return NULL;
     }
     if (content->len > max_bytes) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: larger than %" G_GSIZE_FORMAT " bytes", path, max_bytes);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: larger than %" G_GSIZE_FORMAT " bytes", path,
+                    max_bytes);
         return NULL;
     }
     return g_string_free(g_steal_pointer(&content), FALSE);

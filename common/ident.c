@@ -18,8 +18,8 @@ gboolean ident_check_name(const char *name, const char *what, GError **error)
     }
     if (!ok) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                    "%s: '%s' must be 1 to %d characters of a-z, 0-9 and '-', begin with a letter and not end with '-'", what,
-                    name ? name : "", IDENT_NAME_MAX);
+                    "%s: '%s' must be 1 to %d characters of a-z, 0-9 and '-', begin with a letter and not end with '-'",
+                    what, name ? name : "", IDENT_NAME_MAX);
     }
     return ok;
 }
@@ -36,8 +36,8 @@ char *ident_new_uuid(void)
     }
     b[6] = (guint8) (0x70 | (b[6] & 0x0f));
     b[8] = (guint8) (0x80 | (b[8] & 0x3f));
-    return g_strdup_printf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2], b[3],
-                           b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    return g_strdup_printf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
+                           b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
 }
 
 const char *ident_node_name(void)

@@ -4,8 +4,8 @@
 
 #include <glib.h>
 
-/* 1..40 characters of a-z, 0-9 and '-', beginning with a letter and not ending with '-'. Such a name is safe as store key,
- * LV, DRBD resource, systemd instance, CIB id and host name. `what` names the field in the error (INVALID). */
+/* 1..40 characters of a-z, 0-9 and '-', beginning with a letter and not ending with '-'. Such a name is safe as store
+ * key, LV, DRBD resource, systemd instance, CIB id and host name. `what` names the field in the error (INVALID). */
 gboolean ident_check_name(const char *name, const char *what, GError **error);
 
 /* Random UUID, lower case, time-ordered (version 7). Caller frees. */

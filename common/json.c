@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * JSON with limits and field tables. jansson's memory grows up to 77 times the input for hostile text, so size and depth are
- * checked on the raw bytes first. */
+ * JSON with limits and field tables. jansson's memory grows up to 77 times the input for hostile text, so size and
+ * depth are checked on the raw bytes first. */
 #include "common/json.h"
 
 #include "common/error.h"
 
 #include <string.h>
 
-/* One pass over the raw text: TRUE when nesting stays within the limit. Strings are skipped, validity is not judged here. */
+/* One pass over the raw text: TRUE when nesting stays within the limit. Strings are skipped, validity is not judged
+ * here. */
 static gboolean text_depth_ok(const char *text, gsize length)
 {
     guint depth = 0;
@@ -37,8 +38,8 @@ json_t *json_text_parse(const char *text, gssize length, const char *what, GErro
 {
     gsize bytes = length < 0 ? strlen(text) : (gsize) length;
     if (bytes > JSON_TEXT_MAX_BYTES) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: %" G_GSIZE_FORMAT " bytes of JSON, at most %u allowed",
-                    what, bytes, JSON_TEXT_MAX_BYTES);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "%s: %" G_GSIZE_FORMAT " bytes of JSON, at most %u allowed", what, bytes, JSON_TEXT_MAX_BYTES);
         return NULL;
     }
     if (!text_depth_ok(text, bytes)) {
@@ -65,8 +66,8 @@ char *json_text_from(const json_t *value)
 
 static gboolean field_wrong(GError **error, const char *path, const JsonField *field, const char *wanted)
 {
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s%s%s: must be %s", path, *path ? "." : "", field->name,
-                wanted);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s%s%s: must be %s", path, *path ? "." : "",
+                field->name, wanted);
     return FALSE;
 }
 
@@ -108,8 +109,7 @@ static gboolean decode_strv(const json_t *value, const JsonField *field, const c
     g_autoptr(GPtrArray) strings = g_ptr_array_new_with_free_func(g_free);
     gsize index;
     json_t *item;
-    json_array_foreach(value, index, item)
-    {
+    json_array_foreach (value, index, item) {
         if (!json_is_string(item)) {
             return field_wrong(error, path, field, "an array of strings");
         }
@@ -140,8 +140,7 @@ static gboolean decode_structs(const json_t *value, const JsonField *field, cons
     }
     gsize index;
     json_t *item;
-    json_array_foreach(value, index, item)
-    {
+    json_array_foreach (value, index, item) {
         g_autofree char *item_path =
             g_strdup_printf("%s%s%s[%" G_GSIZE_FORMAT "]", path, *path ? "." : "", field->name, index);
         gpointer element = g_malloc0(field->sub->size);
@@ -154,7 +153,8 @@ static gboolean decode_structs(const json_t *value, const JsonField *field, cons
     return TRUE;
 }
 
-static gboolean decode_field(const json_t *value, const JsonField *field, const char *path, gpointer member, GError **error)
+static gboolean decode_field(const json_t *value, const JsonField *field, const char *path, gpointer member,
+                             GError **error)
 {
     switch (field->kind) {
     case JSON_FIELD_STRING:
@@ -202,21 +202,22 @@ static gboolean unknown_key(const JsonStruct *type, const char *path, const char
     for (const JsonField *field = type->fields; field->name; field++) {
         g_string_append_printf(known, "%s%s", known->len ? ", " : "", field->name);
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s%s%s: unknown field; known are %s", path, *path ? "." : "",
-                key, known->str);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s%s%s: unknown field; known are %s", path,
+                *path ? "." : "", key, known->str);
     return FALSE;
 }
 
-gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const char *path, gpointer out, GError **error)
+gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const char *path, gpointer out,
+                            GError **error)
 {
     if (!json_is_object(object)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: must be a JSON object", *path ? path : "document");
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "%s: must be a JSON object",
+                    *path ? path : "document");
         return FALSE;
     }
     const char *key;
     json_t *value;
-    json_object_foreach((json_t *) object, key, value)
-    {
+    json_object_foreach ((json_t *) object, key, value) {
         const JsonField *field = field_find(type, key);
         if (!field) {
             return unknown_key(type, path, key, error);

@@ -10,8 +10,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(json_t, json_decref)
 #define JSON_TEXT_MAX_BYTES (1024u * 1024)
 #define JSON_TEXT_MAX_DEPTH 32u
 
-/* Parse one JSON value. Size and nesting are capped before jansson sees the text; duplicate keys, trailing text and NUL are
- * errors (INVALID, beginning with `what`). `length` in bytes, -1 for NUL-terminated. Caller owns the result. */
+/* Parse one JSON value. Size and nesting are capped before jansson sees the text; duplicate keys, trailing text and NUL
+ * are errors (INVALID, beginning with `what`). `length` in bytes, -1 for NUL-terminated. Caller owns the result. */
 json_t *json_text_parse(const char *text, gssize length, const char *what, GError **error);
 
 /* Compact text with sorted keys. Caller frees. */
@@ -45,10 +45,11 @@ struct JsonStruct {
     void (*clear)(gpointer); /* releases members; NULL: json_struct_clear() from the table alone suffices */
 };
 
-/* Decode `object` into *out, which the caller has zeroed (defaults may be preset: absent optional fields leave them). Unknown keys,
- * wrong types, values out of range and missing required fields are INVALID, the text beginning with the dotted path of the
- * field ("spec.nics[0].vlan: ..."). On error *out may be partly set: clear it. */
-gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const char *path, gpointer out, GError **error);
+/* Decode `object` into *out, which the caller has zeroed (defaults may be preset: absent optional fields leave them).
+ * Unknown keys, wrong types, values out of range and missing required fields are INVALID, the text beginning with the
+ * dotted path of the field ("spec.nics[0].vlan: ..."). On error *out may be partly set: clear it. */
+gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const char *path, gpointer out,
+                            GError **error);
 
 /* The opposite. NULL strings are left out. Never fails. Caller owns the result. */
 json_t *json_struct_encode(const JsonStruct *type, gconstpointer in);

@@ -27,8 +27,7 @@ static char *exchange(GSocketConnection *connection, const char *line, int timeo
 {
     g_autoptr(GError) problem = NULL;
     GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
-    g_autoptr(GDataInputStream) in =
-        g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
+    g_autoptr(GDataInputStream) in = g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
     g_filter_input_stream_set_close_base_stream(G_FILTER_INPUT_STREAM(in), FALSE);
     char *answer = NULL;
     if (g_output_stream_write_all(out, line, strlen(line), NULL, NULL, &problem)) {

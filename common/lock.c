@@ -25,7 +25,8 @@ int lock_take(const char *name, int timeout_ms, GError **error)
     while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
         if (g_get_monotonic_time() >= deadline_us) {
             close(fd);
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "'%s' is being worked on by another Holdfast process of this node", name);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                        "'%s' is being worked on by another Holdfast process of this node", name);
             return -1;
         }
         g_usleep(POLL_MS * 1000);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Run a program with a deadline. poll() loop over the child's pipes; GLib's spawn is not used because its asynchronous
- * form needs a main loop, which OCF agent and worker threads do not have, and its synchronous form knows no deadline. */
+ * form needs a main loop, which OCF agent and worker threads do not have, and its synchronous form knows no deadline.
+ */
 #include "common/process.h"
 
 #include "common/error.h"
@@ -74,8 +75,7 @@ static gboolean child_spawn(const char *const *argv, Child *child, GError **erro
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &defaults);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes,
-                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     int rc = posix_spawn(&child->pid, argv[0], &actions, &attributes, (char *const *) argv, environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
@@ -121,8 +121,8 @@ static void child_feed(Child *child, const char **input)
     }
 }
 
-/* Pump until the process ended and its output is drained, or the deadline passed (FALSE). A grandchild that keeps the pipes
- * open after the process itself ended does not hold us: one last read each, then done. */
+/* Pump until the process ended and its output is drained, or the deadline passed (FALSE). A grandchild that keeps the
+ * pipes open after the process itself ended does not hold us: one last read each, then done. */
 static gboolean child_pump(Child *child, const char *input, gint64 deadline_us, GString *out, GString *err)
 {
     for (;;) {
@@ -179,8 +179,8 @@ static gboolean run_for_real(const ProcessRunner *runner G_GNUC_UNUSED, const ch
         child_close(&child, i);
     }
     if (!ended) {
-        /* The killed one needs a moment to die, and must not stay a zombie. One stuck in the kernel (a frozen disk) does
-         * stay: a reaper thread would only hide it. */
+        /* The killed one needs a moment to die, and must not stay a zombie. One stuck in the kernel (a frozen disk)
+         * does stay: a reaper thread would only hide it. */
         poll(&(struct pollfd){.fd = child.pidfd, .events = POLLIN}, 1, KILL_WAIT_MS);
     }
     close(child.pidfd);
@@ -188,8 +188,8 @@ static gboolean run_for_real(const ProcessRunner *runner G_GNUC_UNUSED, const ch
     while (waitpid(child.pid, &status, ended ? 0 : WNOHANG) < 0 && errno == EINTR) {
     }
     if (!ended) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "%s did not end within %d ms and was killed", argv[0],
-                    timeout_ms);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "%s did not end within %d ms and was killed",
+                    argv[0], timeout_ms);
         return FALSE;
     }
     ret->exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -233,8 +233,8 @@ gboolean process_run_ok(const ProcessRunner *runner, const char *const *argv, co
     return TRUE;
 }
 
-gboolean process_call(const ProcessRunner *runner, int timeout_ms, char **ret_stdout, GError **error, const char *program,
-                      ...)
+gboolean process_call(const ProcessRunner *runner, int timeout_ms, char **ret_stdout, GError **error,
+                      const char *program, ...)
 {
     g_autoptr(GPtrArray) argv = g_ptr_array_new();
     va_list arguments;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Level-triggered background work: tasks named by a key, run in one pool of threads, never twice at once for the same key, and run once more when
- * kicked while running. */
+ * Level-triggered background work: tasks named by a key, run in one pool of threads, never twice at once for the same
+ * key, and run once more when kicked while running. */
 #pragma once
 
 #include <glib.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One fence device of a node, used directly through its stock agent in /usr/sbin (for checks, power-on and proof; the shot itself is always
- * Pacemaker's). Parameters go in on standard input, never on the command line, and are never logged. */
+ * One fence device of a node, used directly through its stock agent in /usr/sbin (for checks, power-on and proof; the
+ * shot itself is always Pacemaker's). Parameters go in on standard input, never on the command line, and are never
+ * logged. */
 #pragma once
 
 #include "cluster/objects.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The budgeted power-on controller: a node that was fenced (off) is powered on again after a pause, at most so often an hour, then left off with an
- * alarm. Pure decision; holdfastd on the DC carries it out. */
+ * The budgeted power-on controller: a node that was fenced (off) is powered on again after a pause, at most so often an
+ * hour, then left off with an alarm. Pure decision; holdfastd on the DC carries it out. */
 #pragma once
 
 #include <glib.h>

@@ -96,7 +96,8 @@ static gboolean reload(Cache *cache, gint64 *ret_revision, GError **error)
     return TRUE;
 }
 
-/* The store compacted what we had not seen. One blocking list in the main loop, seldom and bounded by the store's deadline. */
+/* The store compacted what we had not seen. One blocking list in the main loop, seldom and bounded by the store's
+ * deadline. */
 static void on_reset(gpointer user_data)
 {
     Cache *cache = user_data;
@@ -181,7 +182,6 @@ gpointer cache_object(Cache *cache, const JsonStruct *type, const char *kind_and
     }
     return entry ? entry_decode(type, entry) : NULL;
 }
-
 
 static GDestroyNotify object_destroyer(const JsonStruct *type)
 {

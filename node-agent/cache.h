@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A copy of everything under STORE_ROOT, kept current by one watch. Reads are local and quick; decisions that must not be stale are made by the
- * revisions read here going into a transaction's conditions. */
+ * A copy of everything under STORE_ROOT, kept current by one watch. Reads are local and quick; decisions that must not
+ * be stale are made by the revisions read here going into a transaction's conditions. */
 #pragma once
 
 #include "cluster/objects.h"
@@ -20,7 +20,8 @@ gint64 cache_revision(Cache *cache);
 StoreEntry *cache_get(Cache *cache, const char *key);
 GPtrArray *cache_list(Cache *cache, const char *prefix); /* of StoreEntry, sorted by key */
 
-/* Typed: STORE_ROOT + kind_and_name, decoded. NULL when absent or damaged. *ret_revision (may be NULL): mod_revision. */
+/* Typed: STORE_ROOT + kind_and_name, decoded. NULL when absent or damaged. *ret_revision (may be NULL): mod_revision.
+ */
 gpointer cache_object(Cache *cache, const JsonStruct *type, const char *kind_and_name, gint64 *ret_revision);
 /* All of a kind ("guest/"); frees its elements. */
 GPtrArray *cache_objects(Cache *cache, const JsonStruct *type, const char *kind_prefix);

@@ -39,12 +39,12 @@ gboolean daemon_node_online(Daemon *daemon, const char *node)
 PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error)
 {
     g_mutex_lock(&daemon->pacemaker_lock);
-    gboolean fresh = daemon->pacemaker_xml &&
-                     g_get_monotonic_time() - daemon->pacemaker_at_us < PACEMAKER_AGE_MS * 1000;
+    gboolean fresh =
+        daemon->pacemaker_xml && g_get_monotonic_time() - daemon->pacemaker_at_us < PACEMAKER_AGE_MS * 1000;
     if (!fresh) {
         g_clear_pointer(&daemon->pacemaker_xml, g_free);
-        process_call(daemon->runner, CRM_MON_TIMEOUT_MS, &daemon->pacemaker_xml, error, "/usr/sbin/crm_mon", "--one-shot",
-                     "--inactive", "--output-as=xml", NULL);
+        process_call(daemon->runner, CRM_MON_TIMEOUT_MS, &daemon->pacemaker_xml, error, "/usr/sbin/crm_mon",
+                     "--one-shot", "--inactive", "--output-as=xml", NULL);
         daemon->pacemaker_at_us = g_get_monotonic_time();
     }
     g_autofree char *xml = g_strdup(daemon->pacemaker_xml);
@@ -165,8 +165,8 @@ void daemon_event(Daemon *daemon, const char *kind, const char *object, const ch
     g_autofree char *id = ident_new_uuid();
     g_autofree char *key = g_strconcat(STORE_ROOT "event/", id, NULL);
     g_autofree char *time = ident_timestamp();
-    g_autoptr(json_t) event = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s}", "version", 1, "time", time, "kind", kind, "object", object,
-                                        "text", text, "node", daemon->config->node);
+    g_autoptr(json_t) event = json_pack("{s:i,s:s,s:s,s:s,s:s,s:s}", "version", 1, "time", time, "kind", kind, "object",
+                                        object, "text", text, "node", daemon->config->node);
     g_autofree char *document = json_text_from(event);
     g_autoptr(GError) error = NULL;
     gint64 lease = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What every part of holdfastd shares. Set up by main.c before any thread starts, constant afterwards but for what a lock guards. */
+ * What every part of holdfastd shares. Set up by main.c before any thread starts, constant afterwards but for what a
+ * lock guards. */
 #pragma once
 
 #include "cluster/membership.h"
@@ -28,18 +29,18 @@ typedef struct {
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
 
-    gint64 status_at_us;     /* "node" task only: when this node's figures were last published */
-    char *projected_basis;   /* "cluster" task only: what the CIB was last made from, and when */
+    gint64 status_at_us;   /* "node" task only: when this node's figures were last published */
+    char *projected_basis; /* "cluster" task only: what the CIB was last made from, and when */
     gint64 projected_at_us;
 
     GMutex lock;
-    MembershipView view;           /* lock */
-    gint64 lease;                  /* lock; 0: none yet */
-    GHashTable *published;         /* lock; status key -> text last written under the lease */
-    GHashTable *settled;           /* lock; guest -> GuestSettled */
+    MembershipView view;   /* lock */
+    gint64 lease;          /* lock; 0: none yet */
+    GHashTable *published; /* lock; status key -> text last written under the lease */
+    GHashTable *settled;   /* lock; guest -> GuestSettled */
     GMutex pacemaker_lock;
-    char *pacemaker_xml;           /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
-    gint64 pacemaker_at_us;        /* pacemaker_lock */
+    char *pacemaker_xml;    /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
+    gint64 pacemaker_at_us; /* pacemaker_lock */
 } Daemon;
 
 MembershipView daemon_view(Daemon *daemon);
@@ -57,7 +58,7 @@ gboolean daemon_lease_keep(Daemon *daemon, GError **error);
 
 /* Kick background work by name. */
 void daemon_kick_guest(Daemon *daemon, const char *guest);
-void daemon_kick_cluster(Daemon *daemon);   /* what the DC does: projection, deletions, operations */
+void daemon_kick_cluster(Daemon *daemon); /* what the DC does: projection, deletions, operations */
 void daemon_kick_node(Daemon *daemon);
 void daemon_kick_operation(Daemon *daemon, const char *id);
 
@@ -65,5 +66,6 @@ void daemon_kick_operation(Daemon *daemon, const char *id);
 json_t *daemon_peer_call(Daemon *daemon, const char *node, const char *verb, json_t *arguments, int timeout_ms,
                          GError **error);
 
-/* Note something that happened, for `holdfast events` and the log. `kind` e.g. "guest.started"; `object` e.g. "guest/web1". */
+/* Note something that happened, for `holdfast events` and the log. `kind` e.g. "guest.started"; `object` e.g.
+ * "guest/web1". */
 void daemon_event(Daemon *daemon, const char *kind, const char *object, const char *format, ...) G_GNUC_PRINTF(4, 5);

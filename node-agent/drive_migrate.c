@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Live migration, the part outside Pacemaker: check everything that could refuse, let the target prepare, copy memory for as long as it takes, then ask
- * Pacemaker for the hand-over by preferring the target. Runs on the source node. */
+ * Live migration, the part outside Pacemaker: check everything that could refuse, let the target prepare, copy memory
+ * for as long as it takes, then ask Pacemaker for the hand-over by preferring the target. Runs on the source node. */
 #include "node-agent/operation.h"
 
 #include "cluster/ocf/guest_run.h"
@@ -51,8 +51,8 @@ static gboolean check(const Migration *migration, GError **error)
     }
     if (!record_is_in_sync(&record, migration->target)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "the replica on %s is not in sync; wait for its resync ('holdfast guest show %s')", migration->target,
-                    migration->guest);
+                    "the replica on %s is not in sync; wait for its resync ('holdfast guest show %s')",
+                    migration->target, migration->guest);
         return FALSE;
     }
     for (guint i = 0; i < migration->manifest->volumes->len; i++) {
@@ -61,8 +61,9 @@ static gboolean check(const Migration *migration, GError **error)
             return FALSE;
         }
         if (!drbd_state_is_up_to_date_pair(&state)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "volume %u is %s with disks %s/%s; both must be UpToDate", i,
-                        state.connection, state.disk, state.peer_disk);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                        "volume %u is %s with disks %s/%s; both must be UpToDate", i, state.connection, state.disk,
+                        state.peer_disk);
             return FALSE;
         }
     }
@@ -77,7 +78,8 @@ static gboolean target_call(const Migration *migration, const char *verb, GError
 {
     g_autoptr(json_t) arguments = json_pack("{s:s,s:s,s:s}", "guest", migration->guest, "node", migration->target, "id",
                                             migration->operation->id);
-    g_autoptr(json_t) result = daemon_peer_call(migration->daemon, migration->target, verb, arguments, PREPARE_TIMEOUT_MS, error);
+    g_autoptr(json_t) result =
+        daemon_peer_call(migration->daemon, migration->target, verb, arguments, PREPARE_TIMEOUT_MS, error);
     return result != NULL;
 }
 
@@ -88,7 +90,8 @@ static gboolean begin(const Migration *migration, GError **error)
     return target_call(migration, "migrate.prepare", error) &&
            file_write_durable(id_path, migration->operation->id, -1, 0600, error) &&
            migration->engine->migrate_begin(migration->run_folder, migration->manifest->peer_address,
-                                            guest_migration_port(&migration->manifest->guest), migration->target, error);
+                                            guest_migration_port(&migration->manifest->guest), migration->target,
+                                            error);
 }
 
 /* One look at the copy. TRUE with *ret_nearly when it is time to hand over. */
@@ -98,7 +101,8 @@ static gboolean look(const Migration *migration, gboolean *ret_nearly, GError **
     if (!migration->engine->migrate_query(migration->run_folder, &state, error)) {
         return FALSE;
     }
-    if (g_str_equal(state.status, "failed") || g_str_equal(state.status, "cancelled") || g_str_equal(state.status, "none")) {
+    if (g_str_equal(state.status, "failed") || g_str_equal(state.status, "cancelled") ||
+        g_str_equal(state.status, "none")) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "copying memory ended as '%s'%s%s", state.status,
                     state.error ? ": " : "", state.error ? state.error : "");
         return FALSE;
@@ -106,8 +110,8 @@ static gboolean look(const Migration *migration, gboolean *ret_nearly, GError **
     *ret_nearly = g_str_equal(state.status, "pre-switchover") ||
                   (g_str_equal(state.status, "active") && state.total_bytes > 0 && state.transferred_bytes > 0 &&
                    state.remaining_bytes < NEARLY_DONE_BYTES);
-    operation_progress(migration->daemon, migration->operation, state.total_bytes - state.remaining_bytes, state.total_bytes,
-                       "bytes");
+    operation_progress(migration->daemon, migration->operation, state.total_bytes - state.remaining_bytes,
+                       state.total_bytes, "bytes");
     return TRUE;
 }
 
@@ -118,7 +122,8 @@ static gboolean copy_memory(const Migration *migration, GError **error)
     operation_stage(migration->daemon, migration->operation, "copying memory to %s", migration->target);
     while (!nearly) {
         if (operation_cancel_requested(migration->daemon, migration->operation)) {
-            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED, "cancelled; the guest goes on where it was");
+            g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+                                "cancelled; the guest goes on where it was");
             return FALSE;
         }
         if (g_get_monotonic_time() > deadline_us) {
@@ -149,8 +154,8 @@ static gboolean wait_for_handover(const Migration *migration, GError **error)
         }
         g_usleep(POLL_MS * 1000);
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "Pacemaker did not hand the guest over within %d s; see 'crm_mon'",
-                HANDOVER_TIMEOUT_MS / 1000);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+                "Pacemaker did not hand the guest over within %d s; see 'crm_mon'", HANDOVER_TIMEOUT_MS / 1000);
     return FALSE;
 }
 
@@ -167,13 +172,14 @@ static void wait_for_report(const Migration *migration)
     }
 }
 
-/* Not while a hand-over stands or after its commit: from there on the OCF agent alone knows whether the guest may go on here. */
+/* Not while a hand-over stands or after its commit: from there on the OCF agent alone knows whether the guest may go on
+ * here. */
 static void undo(const Migration *migration)
 {
     Record record = {0};
     guest_set_preferred(migration->daemon, migration->guest, NULL, NULL);
-    if (!record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) || record.handover_to[0] != '\0' ||
-        !g_str_equal(record.owner, migration->daemon->config->node)) {
+    if (!record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) ||
+        record.handover_to[0] != '\0' || !g_str_equal(record.owner, migration->daemon->config->node)) {
         return;
     }
     migration->engine->migrate_cancel(migration->run_folder, NULL);
@@ -184,7 +190,8 @@ static void run(Migration *migration)
 {
     g_autoptr(GError) error = NULL;
     gboolean begun = FALSE;
-    gboolean ok = check(migration, &error) && (begun = TRUE) && begin(migration, &error) && copy_memory(migration, &error) &&
+    gboolean ok = check(migration, &error) && (begun = TRUE) && begin(migration, &error) &&
+                  copy_memory(migration, &error) &&
                   guest_set_preferred(migration->daemon, migration->guest, migration->target, &error);
     if (ok) {
         daemon_kick_cluster(migration->daemon);

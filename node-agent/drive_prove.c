@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Proof of fencing by a real shot: the node is emptied beforehand by the operator, its real device goes into the CIB, Pacemaker shoots it, the device must
- * report no power, the membership must lose it, and after power-on it must come back with another boot id. Only then its guests may fail over. */
+ * Proof of fencing by a real shot: the node is emptied beforehand by the operator, its real device goes into the CIB,
+ * Pacemaker shoots it, the device must report no power, the membership must lose it, and after power-on it must come
+ * back with another boot id. Only then its guests may fail over. */
 #include "node-agent/operation.h"
 
 #include "common/error.h"
@@ -62,7 +63,8 @@ static gboolean is_projected(Proof *proof)
     g_autofree char *query = g_strdup_printf("//primitive[@id='fence-%s']", proof->node);
     g_autofree char *type = g_strdup_printf("type=\"%s\"", proof->device->agent);
     daemon_kick_cluster(proof->daemon);
-    return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query, NULL) &&
+    return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query,
+                        NULL) &&
            strstr(xml, type) != NULL;
 }
 
@@ -100,8 +102,9 @@ static gboolean check_empty(const Proof *proof, GError **error)
         const Guest *guest = guests->pdata[i];
         const PacemakerResource *resource = pacemaker_status_resource(pacemaker, guest->name);
         if (resource && g_strcmp0(resource->node, proof->node) == 0) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' runs on %s; run 'holdfast node standby %s' first",
-                        guest->name, proof->node, proof->node);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                        "guest '%s' runs on %s; run 'holdfast node standby %s' first", guest->name, proof->node,
+                        proof->node);
             return FALSE;
         }
     }
@@ -110,8 +113,8 @@ static gboolean check_empty(const Proof *proof, GError **error)
     }
     if (online * 2 <= pacemaker->nodes->len + 1 && pacemaker->nodes->len > 1) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "only %u of %u nodes are online: the cluster would lose its quorum; bring the others back first", online,
-                    pacemaker->nodes->len);
+                    "only %u of %u nodes are online: the cluster would lose its quorum; bring the others back first",
+                    online, pacemaker->nodes->len);
         return FALSE;
     }
     return TRUE;
@@ -162,7 +165,8 @@ static gboolean prove(Proof *proof, GError **error)
     }
     operation_stage(daemon, proof->operation, "shooting %s", proof->node);
     if (!shoot(proof, error) || !device_says(proof, FENCE_POWER_OFF, "after the shot", error) ||
-        !wait_until(proof, has_left, LEFT_LIMIT_MS, "the node's cluster link did not fall silent: is this its device?", error)) {
+        !wait_until(proof, has_left, LEFT_LIMIT_MS, "the node's cluster link did not fall silent: is this its device?",
+                    error)) {
         return FALSE;
     }
     operation_stage(daemon, proof->operation, "%s is off after %" G_GINT64_FORMAT " ms; powering it on", proof->node,
@@ -182,7 +186,8 @@ void drive_fence_prove(Daemon *daemon, Operation *operation)
     g_autoptr(FenceDevice) device = cache_object(daemon->cache, &fence_device_type, key, NULL);
     Proof proof = {.daemon = daemon, .operation = operation, .node = node, .device = device};
     if (!device) {
-        g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "node '%s' has no fence device; set one with 'holdfast fence set'", node);
+        g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
+                    "node '%s' has no fence device; set one with 'holdfast fence set'", node);
         operation_end(daemon, operation, error);
         return;
     }
@@ -190,7 +195,8 @@ void drive_fence_prove(Daemon *daemon, Operation *operation)
     if (prove(&proof, &error)) {
         g_free(device->proven_at);
         device->proven_at = ident_timestamp();
-        g_autofree char *detail = g_strdup_printf("proven by a real shot that took %" G_GINT64_FORMAT " ms", device->proven_ms);
+        g_autofree char *detail =
+            g_strdup_printf("proven by a real shot that took %" G_GINT64_FORMAT " ms", device->proven_ms);
         device_save(&proof, FENCE_PROVEN, detail, &error);
     } else if (device->state == FENCE_PROVING) {
         device_save(&proof, FENCE_UNPROVEN, error->message, NULL);

@@ -123,7 +123,8 @@ static gboolean migrate_away(Daemon *daemon, const char *guest_name, const char 
     return operation_create(daemon, child, NULL) && operation_wait(daemon, child->id);
 }
 
-/* Evacuate by live migration, one guest after another, then standby. What cannot be migrated live is named, and Pacemaker moves it its own way. */
+/* Evacuate by live migration, one guest after another, then standby. What cannot be migrated live is named, and
+ * Pacemaker moves it its own way. */
 void drive_node_standby(Daemon *daemon, Operation *operation)
 {
     g_autoptr(GError) error = NULL;
@@ -134,11 +135,12 @@ void drive_node_standby(Daemon *daemon, Operation *operation)
         operation_stage(daemon, operation, "moving %s", (char *) names->pdata[i]);
         operation_progress(daemon, operation, i, names->len, "guests");
         if (!migrate_away(daemon, names->pdata[i], node)) {
-            daemon_event(daemon, "guest.not_migrated", operation->target, "%s could not be moved live; it is restarted elsewhere",
-                         (char *) names->pdata[i]);
+            daemon_event(daemon, "guest.not_migrated", operation->target,
+                         "%s could not be moved live; it is restarted elsewhere", (char *) names->pdata[i]);
         }
         if (operation_cancel_requested(daemon, operation)) {
-            g_set_error_literal(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED, "cancelled; guests moved so far stay moved");
+            g_set_error_literal(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+                                "cancelled; guests moved so far stay moved");
         }
     }
     if (!error) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operations without a driver (create, start, delete, online, grow): the DC compares the cluster with what the operation is waiting for. */
+ * Operations without a driver (create, start, delete, online, grow): the DC compares the cluster with what the
+ * operation is waiting for. */
 #include "node-agent/operation.h"
 
 #include "common/error.h"
@@ -31,7 +32,10 @@ static char *replica_conditions(Daemon *daemon, const Guest *guest)
     for (char **node = guest->nodes; *node; node++) {
         g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
         g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
-        const char *what = !status ? "no word yet" : *status->condition ? status->condition : status->ready ? "ready" : "working";
+        const char *what = !status              ? "no word yet"
+                           : *status->condition ? status->condition
+                           : status->ready      ? "ready"
+                                                : "working";
         g_string_append_printf(text, "%s%s: %s", text->len ? "; " : "", *node, what);
     }
     return g_string_free(text, FALSE);
@@ -47,8 +51,8 @@ static Verdict judge_running(Daemon *daemon, Operation *operation, const Guest *
     for (char **failure = pacemaker->failures; resource && !resource->pending && failure && *failure; failure++) {
         if (strstr(*failure, guest->name) && strstr(*failure, "start")) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                        "the guest could not be started: %s; repair the cause, then 'holdfast guest start %s'", *failure,
-                        guest->name);
+                        "the guest could not be started: %s; repair the cause, then 'holdfast guest start %s'",
+                        *failure, guest->name);
             return JUDGE_FAILED;
         }
     }
@@ -113,8 +117,9 @@ void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus
         verdict = judge_guest(daemon, operation, pacemaker, &error);
     }
     if (verdict == JUDGE_WAIT && operation->cancel_requested && !operation->node) {
-        g_set_error_literal(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
-                            "no longer waited for; what was asked for still stands and can be changed by another request");
+        g_set_error_literal(
+            &error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+            "no longer waited for; what was asked for still stands and can be changed by another request");
         verdict = JUDGE_FAILED;
     }
     if (verdict != JUDGE_WAIT) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * holdfastd: watches what the store wants and makes this node match it.
  *
- * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their own, so this process may be
- * killed and restarted at any moment. */
+ * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their
+ * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
@@ -70,7 +70,8 @@ static void on_store_change(const char *key, gpointer user_data)
     } else if (g_str_has_prefix(name, "op/")) {
         daemon_kick_operation(daemon, name + strlen("op/"));
         daemon_kick_cluster(daemon);
-    } else if (g_str_has_prefix(name, "node/") || g_str_has_prefix(name, "network/") || g_str_has_prefix(name, "cluster/")) {
+    } else if (g_str_has_prefix(name, "node/") || g_str_has_prefix(name, "network/") ||
+               g_str_has_prefix(name, "cluster/")) {
         daemon_kick_node(daemon);
         daemon_kick_cluster(daemon);
     } else if (g_str_has_prefix(name, "fence/")) {
@@ -84,8 +85,9 @@ static void on_membership(const MembershipView *view, gpointer user_data)
     g_mutex_lock(&daemon->lock);
     daemon->view = *view;
     g_mutex_unlock(&daemon->lock);
-    log_line(LOG_LEVEL_NOTICE, "membership: %s, %squorate, %u nodes, ring %" G_GUINT64_FORMAT, view->connected ? "connected" : "no corosync",
-             view->quorate ? "" : "not ", view->n_nodes, view->ring_sequence);
+    log_line(LOG_LEVEL_NOTICE, "membership: %s, %squorate, %u nodes, ring %" G_GUINT64_FORMAT,
+             view->connected ? "connected" : "no corosync", view->quorate ? "" : "not ", view->n_nodes,
+             view->ring_sequence);
     if (daemon->cache) {
         daemon_kick_cluster(daemon);
     }
@@ -133,7 +135,8 @@ static void load_until_done(Daemon *daemon)
 {
     for (;;) {
         g_autoptr(GError) error = NULL;
-        if (reconcile_register_boot(daemon, &error) && cache_load(daemon->cache, &error) && daemon_lease_keep(daemon, &error)) {
+        if (reconcile_register_boot(daemon, &error) && cache_load(daemon->cache, &error) &&
+            daemon_lease_keep(daemon, &error)) {
             return;
         }
         log_line(LOG_LEVEL_WARNING, "waiting for the store: %s", error->message);
@@ -201,12 +204,14 @@ static int daemon_serve(Daemon *daemon, GError **error)
     g_unix_signal_add(SIGINT, on_signal, daemon);
     g_timeout_add_seconds(TICK_S, on_tick, daemon);
     on_tick(daemon);
-    log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node, daemon->config->cluster);
+    log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node,
+             daemon->config->cluster);
     sd_notify(0, "READY=1\nSTATUS=serving");
     g_main_loop_run(daemon->loop);
     sd_notify(0, "STOPPING=1");
     reconcile_mark_left(daemon);
-    /* Work under way in other threads is level-triggered and continues after the next start: leave without waiting for it. */
+    /* Work under way in other threads is level-triggered and continues after the next start: leave without waiting for
+     * it. */
     return EXIT_SUCCESS;
 }
 

@@ -56,8 +56,7 @@ static gboolean operation_write(Daemon *daemon, Operation *operation, gint64 lea
     for (int tries = 0; tries < 5; tries++) {
         g_autoptr(GError) problem = NULL;
         g_autoptr(StoreEntry) entry = store_get(daemon->store, key, NULL, error);
-        g_autoptr(Operation) stored =
-            entry ? object_from_text(&operation_type, entry->value, key, error) : NULL;
+        g_autoptr(Operation) stored = entry ? object_from_text(&operation_type, entry->value, key, error) : NULL;
         if (!stored) {
             return FALSE;
         }
@@ -124,8 +123,9 @@ void operation_end(Daemon *daemon, Operation *operation, const GError *error)
     g_autoptr(GError) problem = NULL;
     gint64 lease = 0;
     int code = holdfast_error_code(error);
-    operation->state = !error ? OPERATION_SUCCEEDED
-                       : code == HOLDFAST_ERROR_CANCELLED ? OPERATION_CANCELLED : OPERATION_FAILED;
+    operation->state = !error                             ? OPERATION_SUCCEEDED
+                       : code == HOLDFAST_ERROR_CANCELLED ? OPERATION_CANCELLED
+                                                          : OPERATION_FAILED;
     operation->ended_at = ident_timestamp();
     operation->duration_ms = elapsed_ms(operation);
     if (error) {
@@ -139,8 +139,8 @@ void operation_end(Daemon *daemon, Operation *operation, const GError *error)
         !operation_write(daemon, operation, lease, &problem)) {
         log_line(LOG_LEVEL_WARNING, "operation %s: its end could not be stored: %s", operation->id, problem->message);
     }
-    daemon_event(daemon, operation->kind, operation->target, "%s%s%s", error ? "failed: " : "done", error ? error->message : "",
-                 "");
+    daemon_event(daemon, operation->kind, operation->target, "%s%s%s", error ? "failed: " : "done",
+                 error ? error->message : "", "");
 }
 
 json_t *operation_view(const Operation *operation)
@@ -154,7 +154,7 @@ static const struct {
     const char *kind;
     void (*drive)(Daemon *daemon, Operation *operation);
 } drivers[] = {
-    {"guest.migrate", drive_guest_migrate}, {"guest.stop", drive_guest_stop},     {"node.standby", drive_node_standby},
+    {"guest.migrate", drive_guest_migrate}, {"guest.stop", drive_guest_stop},   {"node.standby", drive_node_standby},
     {"image.import", drive_image_import},   {"fence.prove", drive_fence_prove},
 };
 
@@ -165,8 +165,7 @@ void operation_drive(const char *key, gpointer user_data)
     g_autofree char *store_key = g_strconcat(STORE_ROOT, key, NULL);
     g_autoptr(StoreEntry) entry = store_get(daemon->store, store_key, NULL, NULL);
     g_autoptr(Operation) operation = entry ? object_from_text(&operation_type, entry->value, store_key, NULL) : NULL;
-    if (!operation || operation->state != OPERATION_RUNNING ||
-        g_strcmp0(operation->node, daemon->config->node) != 0) {
+    if (!operation || operation->state != OPERATION_RUNNING || g_strcmp0(operation->node, daemon->config->node) != 0) {
         return;
     }
     for (gsize i = 0; i < G_N_ELEMENTS(drivers); i++) {

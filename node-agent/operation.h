@@ -11,7 +11,8 @@ void operation_add_to(StoreTxn *txn, const Operation *operation);
 gboolean operation_create(Daemon *daemon, const Operation *operation, GError **error);
 Operation *operation_get(Daemon *daemon, const char *id);
 
-/* Set the stage (printf) and progress; keeps a cancel request set meanwhile. Errors are logged only: progress is not worth failing for. */
+/* Set the stage (printf) and progress; keeps a cancel request set meanwhile. Errors are logged only: progress is not
+ * worth failing for. */
 void operation_stage(Daemon *daemon, Operation *operation, const char *format, ...) G_GNUC_PRINTF(3, 4);
 void operation_progress(Daemon *daemon, Operation *operation, gint64 done, gint64 total, const char *unit);
 gboolean operation_cancel_requested(Daemon *daemon, const Operation *operation);

@@ -54,8 +54,8 @@ static gboolean handover_is_ours(const PeerWork *work, GError **error)
         return FALSE;
     }
     if (!g_str_equal(record.handover_to, work->daemon->config->node) || g_strcmp0(record.handover_id, work->id) != 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the record does not hand guest '%s' over to this node",
-                    work->manifest->guest.name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the record does not hand guest '%s' over to this node", work->manifest->guest.name);
         return FALSE;
     }
     return TRUE;
@@ -93,8 +93,8 @@ static json_t *migrate_go(PeerWork *work, GError **error)
     }
     if (record.state != RECORD_RUNNING || !g_str_equal(record.owner, work->daemon->config->node) ||
         !g_str_equal(record.owner_boot_id, ident_boot_id())) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the record does not name this node as owner of '%s'",
-                    work->manifest->guest.name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the record does not name this node as owner of '%s'", work->manifest->guest.name);
         return NULL;
     }
     return work->engine->resume(work->run_folder, error) ? json_object() : NULL;
@@ -108,7 +108,8 @@ static json_t *migrate_abort(PeerWork *work, GError **error)
         return NULL;
     }
     if (record.state == RECORD_RUNNING && g_str_equal(record.owner, work->daemon->config->node)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "this node owns guest '%s'", work->manifest->guest.name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "this node owns guest '%s'",
+                    work->manifest->guest.name);
         return NULL;
     }
     if (!refuse_if_running(work, error) ||
@@ -120,7 +121,8 @@ static json_t *migrate_abort(PeerWork *work, GError **error)
     return json_object();
 }
 
-/* Our replica is cut off from its Primary, which is alive: mark our disk Outdated, durably, before it writes on without us. */
+/* Our replica is cut off from its Primary, which is alive: mark our disk Outdated, durably, before it writes on without
+ * us. */
 static json_t *drbd_outdate_here(PeerWork *work, GError **error)
 {
     DrbdResource resource = volume_set_resource(&work->set);
@@ -162,6 +164,7 @@ json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GErro
         };
         return verbs[i].run(&work, error);
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED, "peer verb '%s' is not known here or names no guest", verb);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED, "peer verb '%s' is not known here or names no guest",
+                verb);
     return NULL;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The level-triggered loops of holdfastd: each compares what the store wants with what is, and does the next step. All run in the worker pool; user_data
- * is the Daemon. */
+ * The level-triggered loops of holdfastd: each compares what the store wants with what is, and does the next step. All
+ * run in the worker pool; user_data is the Daemon. */
 #pragma once
 
 #include "node-agent/daemon.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the DC's holdfastd does for the whole cluster: projection into the CIB, the end of deletions and hand-overs, judging operations, powering fenced nodes on.
- * Only where Pacemaker's DC is and the partition is quorate; on a change of DC the new one simply goes on, since everything is in the store. */
+ * What the DC's holdfastd does for the whole cluster: projection into the CIB, the end of deletions and hand-overs,
+ * judging operations, powering fenced nodes on. Only where Pacemaker's DC is and the partition is quorate; on a change
+ * of DC the new one simply goes on, since everything is in the store. */
 #include "node-agent/reconcile.h"
 
 #include "cluster/projection.h"
@@ -136,7 +137,8 @@ static void follow_operations(Daemon *daemon, const PacemakerStatus *pacemaker)
     }
 }
 
-/* Power-on history lives in memory of the DC's daemon: a new DC starts with an empty budget, which errs towards powering on. */
+/* Power-on history lives in memory of the DC's daemon: a new DC starts with an empty budget, which errs towards
+ * powering on. */
 static PowerHistory *power_history(const char *node)
 {
     static GHashTable *histories = NULL; /* only the one "cluster" task comes here */
@@ -235,7 +237,8 @@ static gboolean something_is_pending(Daemon *daemon)
     return pending;
 }
 
-/* Programs are run only when the store's part changed, something is pending, or a minute has passed (others may have edited the CIB). */
+/* Programs are run only when the store's part changed, something is pending, or a minute has passed (others may have
+ * edited the CIB). */
 static gboolean round_is_due(Daemon *daemon, const char *basis)
 {
     gint64 now_us = g_get_monotonic_time();

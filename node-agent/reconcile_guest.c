@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One guest on this node: manifest, replica, gates, first data, the clearing of the in-sync record after a resync, and removal. */
+ * One guest on this node: manifest, replica, gates, first data, the clearing of the in-sync record after a resync, and
+ * removal. */
 #include "node-agent/reconcile.h"
 
 #include "cluster/ocf/guest_run.h"
@@ -81,8 +82,7 @@ typedef struct {
 
 static GuestStatus *peer_status(const GuestWork *work)
 {
-    g_autofree char *key =
-        g_strdup_printf("status/%s/guest/%s", work->manifest->peer_node, work->manifest->guest.name);
+    g_autofree char *key = g_strdup_printf("status/%s/guest/%s", work->manifest->peer_node, work->manifest->guest.name);
     return cache_object(work->daemon->cache, &guest_status_type, key, NULL);
 }
 
@@ -129,7 +129,8 @@ static void on_fill_progress(gint64 done_bytes, gint64 total_bytes, gpointer use
     }
 }
 
-static gboolean initialised_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+static gboolean initialised_rule(const Record *before, gpointer user_data, Record *after, char *reason,
+                                 gsize reason_size)
 {
     const GuestWork *work = user_data;
     if (before->state != RECORD_NEW) {
@@ -146,7 +147,8 @@ static gboolean initialised_rule(const Record *before, gpointer user_data, Recor
     return TRUE;
 }
 
-/* First data, by nodes[0] alone, once both sides are there. A kill anywhere in between leaves RECORD_NEW, and all is done again. */
+/* First data, by nodes[0] alone, once both sides are there. A kill anywhere in between leaves RECORD_NEW, and all is
+ * done again. */
 static gboolean initialise(GuestWork *work, GError **error)
 {
     Daemon *daemon = work->daemon;
@@ -174,12 +176,14 @@ static gboolean initialise(GuestWork *work, GError **error)
 static gboolean clear_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
     const GuestWork *work = user_data;
-    /* Against the very generation that was read before looking at DRBD: a mark in between makes this a new situation. */
+    /* Against the very generation that was read before looking at DRBD: a mark in between makes this a new situation.
+     */
     if (before->generation != work->record.generation) {
         g_snprintf(reason, reason_size, "the record moved on");
         return FALSE;
     }
-    return record_clear(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason, reason_size);
+    return record_clear(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason,
+                        reason_size);
 }
 
 /* Rule "clear": the resync is complete on every volume and we are the owner: the peer may be trusted again. */
@@ -202,7 +206,8 @@ static void clear_after_resync(GuestWork *work)
     g_autoptr(GError) error = NULL;
     g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
     if (record_update(work->daemon->store, guest->name, clear_rule, work, NULL, NULL, &error)) {
-        daemon_event(work->daemon, "guest.protected", object, "replica on %s is in sync again", work->manifest->peer_node);
+        daemon_event(work->daemon, "guest.protected", object, "replica on %s is in sync again",
+                     work->manifest->peer_node);
     } else {
         log_line(LOG_LEVEL_INFO, "guest '%s': %s stays out of sync: %s", guest->name, work->manifest->peer_node,
                  error->message);
@@ -212,11 +217,13 @@ static void clear_after_resync(GuestWork *work)
 static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
     const GuestWork *work = user_data;
-    return record_mark(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason, reason_size);
+    return record_mark(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason,
+                       reason_size);
 }
 
-/* A replica that leaves gracefully never calls the fence-peer handler here: DRBD knows its disk for Outdated and writes go on. The record must say the same.
- * An unknown peer disk is not ours to judge: that is the handler's case, with its stronger conditions. */
+/* A replica that leaves gracefully never calls the fence-peer handler here: DRBD knows its disk for Outdated and writes
+ * go on. The record must say the same. An unknown peer disk is not ours to judge: that is the handler's case, with its
+ * stronger conditions. */
 static void mark_known_stale_peer(GuestWork *work)
 {
     static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
@@ -224,7 +231,8 @@ static void mark_known_stale_peer(GuestWork *work)
     gboolean known_stale = FALSE;
     if (!work->manifest->peer_node || !work->have_record || work->record.state != RECORD_RUNNING ||
         work->record.handover_to[0] != '\0' || !record_is_in_sync(&work->record, work->manifest->peer_node) ||
-        !g_str_equal(work->record.owner, ident_node_name()) || !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
+        !g_str_equal(work->record.owner, ident_node_name()) ||
+        !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
         return;
     }
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
@@ -305,8 +313,8 @@ static gboolean converge(GuestWork *work)
     return ready;
 }
 
-/* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at with programs. /proc/drbd and
- * cgroup files are read, no process is started. */
+/* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at
+ * with programs. /proc/drbd and cgroup files are read, no process is started. */
 static char *situation(const GuestWork *work)
 {
     const Guest *guest = &work->manifest->guest;
@@ -315,8 +323,9 @@ static char *situation(const GuestWork *work)
     g_autoptr(json_t) document = json_struct_encode(&manifest_type, work->manifest);
     manifest = json_text_from(document);
     GString *text = g_string_new(NULL);
-    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|", manifest, work->record.generation, work->record.state,
-                           work->record.owner, vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)));
+    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|", manifest, work->record.generation,
+                           work->record.state, work->record.owner,
+                           vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)));
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
@@ -350,8 +359,8 @@ static void settled_set(Daemon *daemon, const char *name, const char *text)
     g_mutex_unlock(&daemon->lock);
 }
 
-/* A hand-over or a start works on the same gates and roles: the OCF agent and the migration verbs are not held up by us, since every
- * step here looks first and none changes role or gate of an initialised guest. */
+/* A hand-over or a start works on the same gates and roles: the OCF agent and the migration verbs are not held up by
+ * us, since every step here looks first and none changes role or gate of an initialised guest. */
 void reconcile_guest(const char *key, gpointer user_data)
 {
     Daemon *daemon = user_data;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * This node as a whole: lease, boot id, status, bridges, corosync.conf, and the replicas that must be up before Pacemaker asks. */
+ * This node as a whole: lease, boot id, status, bridges, corosync.conf, and the replicas that must be up before
+ * Pacemaker asks. */
 #include "node-agent/reconcile.h"
 
 #include "cluster/corosync_conf.h"
@@ -123,7 +124,8 @@ static void status_publish(Daemon *daemon)
     }
 }
 
-/* A corosync.conf without this node would take it out of the cluster: an empty or foreign list is a fault of the store's content, not an order. */
+/* A corosync.conf without this node would take it out of the cluster: an empty or foreign list is a fault of the
+ * store's content, not an order. */
 static gboolean nodes_include_self(const GPtrArray *nodes, const char *self)
 {
     for (guint i = 0; i < nodes->len; i++) {
@@ -163,7 +165,8 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
     corosync_follow(daemon);
     bridges_ensure(daemon);
     gint64 now_us = g_get_monotonic_time();
-    if (daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US || !daemon_published(daemon, "node")) {
+    if (daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US ||
+        !daemon_published(daemon, "node")) {
         daemon->status_at_us = now_us;
         status_publish(daemon);
     }

@@ -32,7 +32,8 @@ static char *field_of(const char *message)
 static json_t *failure(const GError *error)
 {
     int code = holdfast_error_code(error);
-    g_autofree char *field = code == HOLDFAST_ERROR_INVALID || code == HOLDFAST_ERROR_EXISTS ? field_of(error->message) : NULL;
+    g_autofree char *field =
+        code == HOLDFAST_ERROR_INVALID || code == HOLDFAST_ERROR_EXISTS ? field_of(error->message) : NULL;
     json_t *object = json_pack("{s:s,s:s}", "code", holdfast_error_name(code), "message", error->message);
     if (field) {
         json_object_set_new(object, "field", json_string(field));
@@ -58,7 +59,8 @@ static gboolean answer_send(GOutputStream *out, const char *id, json_t *result, 
     return line_send(out, answer);
 }
 
-/* Until the client goes away: what event.list would say, as it appears. An empty line every 10 s finds out whether it is still there. */
+/* Until the client goes away: what event.list would say, as it appears. An empty line every 10 s finds out whether it
+ * is still there. */
 static void events_stream(Daemon *daemon, GOutputStream *out, json_t *arguments)
 {
     gint64 since = json_integer_value(json_object_get(arguments, "since"));
@@ -68,8 +70,7 @@ static void events_stream(Daemon *daemon, GOutputStream *out, json_t *arguments)
         g_autoptr(json_t) events = verb_run(daemon, "event.list", query, "local", NULL);
         gsize index;
         json_t *event;
-        json_array_foreach(events, index, event)
-        {
+        json_array_foreach (events, index, event) {
             g_autoptr(json_t) line = json_pack("{s:i,s:O}", "v", 1, "event", event);
             since = MAX(since, json_integer_value(json_object_get(event, "index")));
             alive = alive && line_send(out, line);

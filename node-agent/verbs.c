@@ -22,7 +22,8 @@ json_t *verb_run(Daemon *daemon, const char *name, json_t *arguments, const char
             }
         }
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED, "verb: '%s' is not known to holdfastd " DAEMON_VERSION, name);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNSUPPORTED,
+                "verb: '%s' is not known to holdfastd " DAEMON_VERSION, name);
     return NULL;
 }
 
@@ -36,7 +37,8 @@ const char *verb_string(const VerbCall *call, const char *name, GError **error)
     return text;
 }
 
-gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *kind, gint64 *ret_revision, GError **error)
+gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *kind, gint64 *ret_revision,
+                     GError **error)
 {
     const char *name = verb_string(call, "name", error);
     if (!name || !ident_check_name(name, "name", error)) {
@@ -45,8 +47,8 @@ gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *k
     g_autofree char *key = g_strdup_printf("%s/%s", kind, name);
     gpointer object = cache_object(call->daemon->cache, type, key, ret_revision);
     if (!object) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no %s '%s'; 'holdfast %s list' shows what there is", kind,
-                    name, kind);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
+                    "there is no %s '%s'; 'holdfast %s list' shows what there is", kind, name, kind);
     }
     return object;
 }
@@ -58,8 +60,8 @@ gboolean verb_target_free(const VerbCall *call, const char *target, GError **err
         const Operation *operation = operations->pdata[i];
         if (operation->state == OPERATION_RUNNING && g_str_equal(operation->target, target)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
-                        "%s is busy with %s (operation %s, %s); wait for it or cancel it with 'holdfast op cancel %s'", target,
-                        operation->kind, operation->id, operation->stage, operation->id);
+                        "%s is busy with %s (operation %s, %s); wait for it or cancel it with 'holdfast op cancel %s'",
+                        target, operation->kind, operation->id, operation->stage, operation->id);
             return FALSE;
         }
     }

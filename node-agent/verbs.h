@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The verbs of holdfastd's socket: what the API, the OCF agent and the DRBD handler may ask. Each blocks in its connection's thread. */
+ * The verbs of holdfastd's socket: what the API, the OCF agent and the DRBD handler may ask. Each blocks in its
+ * connection's thread. */
 #pragma once
 
 #include "node-agent/daemon.h"
@@ -28,7 +29,8 @@ json_t *verb_run(Daemon *daemon, const char *name, json_t *arguments, const char
 /* A required string argument; INVALID naming it. Borrowed. */
 const char *verb_string(const VerbCall *call, const char *name, GError **error);
 /* The object kind/<name> named by argument "name"; NOT_FOUND says so for people. */
-gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *kind, gint64 *ret_revision, GError **error);
+gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *kind, gint64 *ret_revision,
+                     GError **error);
 /* BUSY when an operation on `target` is running already; its text names that operation. */
 gboolean verb_target_free(const VerbCall *call, const char *target, GError **error);
 /* Start an operation: store it, kick its driver, return its view. Steals the operation. */

@@ -43,8 +43,7 @@ static gboolean parameters_decode(json_t *parameters, FenceDevice *device, GErro
         g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "parameters: must be an object of texts");
         return FALSE;
     }
-    json_object_foreach(parameters, name, value)
-    {
+    json_object_foreach (parameters, name, value) {
         if (!json_is_string(value)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "parameters.%s: must be a text", name);
             return FALSE;
@@ -118,7 +117,8 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
         return NULL;
     }
     if (daemon_node_online(call->daemon, node)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "node %s is in the cluster and running: it is not off", node);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "node %s is in the cluster and running: it is not off", node);
         return NULL;
     }
     if (!confirm_write(call->daemon->store, node, call->user, error)) {
@@ -126,7 +126,8 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
     }
     g_autofree char *object = g_strconcat("node/", node, NULL);
     daemon_event(call->daemon, "fence.confirmed", object, "%s confirmed that it is off", call->user);
-    /* Pacemaker's own retry may have used the confirmation before our request did: what counts is that the node is held for down now. */
+    /* Pacemaker's own retry may have used the confirmation before our request did: what counts is that the node is held
+     * for down now. */
     g_autoptr(GError) problem = NULL;
     gboolean down = FALSE;
     if (!pacemaker_fence(call->daemon->runner, node, 60, &problem) &&
@@ -138,6 +139,9 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
 }
 
 const Verb verbs_fence[] = {
-    {"fence.list", fence_list},   {"fence.set", fence_set}, {"fence.prove", fence_prove},
-    {"fence.confirm", fence_confirm}, {NULL, NULL},
+    {"fence.list", fence_list},
+    {"fence.set", fence_set},
+    {"fence.prove", fence_prove},
+    {"fence.confirm", fence_confirm},
+    {NULL, NULL},
 };

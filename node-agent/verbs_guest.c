@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Verbs on guests and volumes. A change is one transaction of the new document and its operation, conditioned on what it was planned from. */
+ * Verbs on guests and volumes. A change is one transaction of the new document and its operation, conditioned on what
+ * it was planned from. */
 #include "node-agent/verbs.h"
 
 #include "cluster/plan.h"
@@ -58,7 +59,8 @@ static void record_add_to(StoreTxn *txn, const char *guest)
 }
 
 /* Guest, volumes, slot, record and operation appear together or not at all. */
-static gboolean guest_store(Daemon *daemon, const Guest *guest, const GPtrArray *volumes, const Operation *operation, GError **error)
+static gboolean guest_store(Daemon *daemon, const Guest *guest, const GPtrArray *volumes, const Operation *operation,
+                            GError **error)
 {
     g_autoptr(StoreTxn) txn = store_txn_new();
     g_autofree char *guest_key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
@@ -81,7 +83,8 @@ static gboolean guest_store(Daemon *daemon, const Guest *guest, const GPtrArray 
     return store_txn_commit(daemon->store, txn, NULL, error);
 }
 
-static gboolean guest_plan_and_store(Daemon *daemon, const char *name, const GuestSpec *spec, Operation *operation, GError **error)
+static gboolean guest_plan_and_store(Daemon *daemon, const char *name, const GuestSpec *spec, Operation *operation,
+                                     GError **error)
 {
     PlanSnapshot snapshot;
     g_autoptr(Guest) guest = NULL;
@@ -160,7 +163,8 @@ static json_t *guest_show(const VerbCall *call, GError **error)
 }
 
 /* Change the guest document and start an operation in one transaction. */
-static json_t *guest_change(const VerbCall *call, const Guest *guest, gint64 revision, Operation *operation, GError **error)
+static json_t *guest_change(const VerbCall *call, const Guest *guest, gint64 revision, Operation *operation,
+                            GError **error)
 {
     g_autoptr(Operation) owned = operation;
     g_autoptr(StoreTxn) txn = store_txn_new();
@@ -220,8 +224,9 @@ static json_t *guest_stop(const VerbCall *call, GError **error)
     const char *node = guest_node_now(call->daemon, guest, &storage);
     gboolean force = json_is_true(json_object_get(call->arguments, "force"));
     /* Driven where it runs, since a graceful stop talks to the guest. */
-    return verb_operation(call, operation_new("guest.stop", target, force ? "force" : NULL, node ? node : call->daemon->config->node),
-                          error);
+    return verb_operation(
+        call, operation_new("guest.stop", target, force ? "force" : NULL, node ? node : call->daemon->config->node),
+        error);
 }
 
 static json_t *guest_migrate(const VerbCall *call, GError **error)
@@ -237,16 +242,18 @@ static json_t *guest_migrate(const VerbCall *call, GError **error)
     g_autoptr(Node) node = cache_object(call->daemon->cache, &node_type, node_key, NULL);
     const char *from = guest_node_now(call->daemon, guest, &storage);
     if (!node) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "node: there is no node '%s'; 'holdfast node list' shows them", to);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
+                    "node: there is no node '%s'; 'holdfast node list' shows them", to);
         return NULL;
     }
     if (!from) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' does not run; start it with 'holdfast guest start %s'",
-                    guest->name, guest->name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "guest '%s' does not run; start it with 'holdfast guest start %s'", guest->name, guest->name);
         return NULL;
     }
     if (g_str_equal(from, to)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "node: guest '%s' runs on %s already", guest->name, to);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "node: guest '%s' runs on %s already", guest->name,
+                    to);
         return NULL;
     }
     PlanSnapshot snapshot;
@@ -266,8 +273,9 @@ static json_t *guest_delete(const VerbCall *call, GError **error)
     }
     const char *node = guest_node_now(call->daemon, guest, &storage);
     if (node && !json_is_true(json_object_get(call->arguments, "force"))) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' runs on %s; stop it first with 'holdfast guest stop %s'",
-                    guest->name, node, guest->name);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "guest '%s' runs on %s; stop it first with 'holdfast guest stop %s'", guest->name, node,
+                    guest->name);
         return NULL;
     }
     guest->deleting = TRUE;
@@ -305,8 +313,9 @@ static json_t *volume_show(const VerbCall *call, GError **error)
 }
 
 const Verb verbs_guest[] = {
-    {"guest.create", guest_create}, {"guest.list", guest_list},       {"guest.show", guest_show},
-    {"guest.start", guest_start},   {"guest.stop", guest_stop},       {"guest.migrate", guest_migrate},
-    {"guest.delete", guest_delete}, {"volume.list", volume_list},     {"volume.show", volume_show},
-    {NULL, NULL},
+    {"guest.create", guest_create}, {"guest.list", guest_list},
+    {"guest.show", guest_show},     {"guest.start", guest_start},
+    {"guest.stop", guest_stop},     {"guest.migrate", guest_migrate},
+    {"guest.delete", guest_delete}, {"volume.list", volume_list},
+    {"volume.show", volume_show},   {NULL, NULL},
 };

@@ -82,6 +82,11 @@ static json_t *token_create(const VerbCall *call, GError **error)
 }
 
 const Verb verbs_node[] = {
-    {"node.list", node_list},     {"node.show", node_show},     {"node.standby", node_standby}, {"node.online", node_online},
-    {"node.remove", node_remove_verb}, {"token.create", token_create}, {NULL, NULL},
+    {"node.list", node_list},
+    {"node.show", node_show},
+    {"node.standby", node_standby},
+    {"node.online", node_online},
+    {"node.remove", node_remove_verb},
+    {"token.create", token_create},
+    {NULL, NULL},
 };

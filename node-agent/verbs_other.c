@@ -55,8 +55,8 @@ static json_t *image_import_verb(const VerbCall *call, GError **error)
         return NULL;
     }
     if (!g_path_is_absolute(path) || access(path, R_OK) != 0) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "path: '%s' must be an absolute path of a file on node %s", path,
-                    call->daemon->config->node);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "path: '%s' must be an absolute path of a file on node %s", path, call->daemon->config->node);
         return NULL;
     }
     return verb_target_free(call, key, error)
@@ -100,7 +100,8 @@ static json_t *network_create(const VerbCall *call, GError **error)
     g_autoptr(GError) problem = NULL;
     if (!store_put(call->daemon->store, key, text, 0, 0, NULL, &problem)) {
         if (g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_EXISTS, "name: there is a network '%s' already", network->name);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_EXISTS, "name: there is a network '%s' already",
+                        network->name);
         } else {
             g_propagate_error(error, g_steal_pointer(&problem));
         }
@@ -118,7 +119,8 @@ static json_t *network_delete(const VerbCall *call, GError **error)
         const Guest *guest = guests->pdata[i];
         for (guint n = 0; n < guest->spec.nics->len; n++) {
             if (g_str_equal(((const GuestNic *) guest->spec.nics->pdata[n])->network, network->name)) {
-                g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "network '%s' is used by guest '%s'", network->name, guest->name);
+                g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "network '%s' is used by guest '%s'",
+                            network->name, guest->name);
                 return NULL;
             }
         }
@@ -144,7 +146,8 @@ static json_t *op_show(const VerbCall *call, GError **error)
         if (operation && (operation->state != OPERATION_RUNNING || late)) {
             return operation_view(operation);
         }
-        /* The cache of this node may be a moment behind the node that made the operation: look a little longer before denying it. */
+        /* The cache of this node may be a moment behind the node that made the operation: look a little longer before
+         * denying it. */
         if (!operation && g_get_monotonic_time() >= MAX(deadline_us, known_by_us)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "id: there is no operation '%s'", id);
             return NULL;
@@ -201,13 +204,15 @@ static json_t *event_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
     return list;
 }
 
-/* --- for the OCF agent and the DRBD handler ------------------------------------------------------------------------------ */
+/* --- for the OCF agent and the DRBD handler
+ * ------------------------------------------------------------------------------ */
 
 /* DRBD lost the peer of `guest`: have the peer's holdfastd outdate its replica. */
 static json_t *peer_outdate(const VerbCall *call, GError **error)
 {
     const char *guest = verb_string(call, "guest", error);
-    g_autoptr(Manifest) manifest = guest && ident_check_name(guest, "guest", error) ? manifest_read(guest, error) : NULL;
+    g_autoptr(Manifest) manifest =
+        guest && ident_check_name(guest, "guest", error) ? manifest_read(guest, error) : NULL;
     if (!manifest) {
         return NULL;
     }
@@ -257,7 +262,8 @@ static json_t *migrate_precopy(const VerbCall *call, GError **error)
     }
     const VmmEngine *engine = guest_engine(&manifest->guest);
     g_autofree char *run_folder = guest_run_folder(guest);
-    if (!engine->migrate_begin(run_folder, manifest->peer_address, guest_migration_port(&manifest->guest), node, error)) {
+    if (!engine->migrate_begin(run_folder, manifest->peer_address, guest_migration_port(&manifest->guest), node,
+                               error)) {
         return NULL;
     }
     gint64 deadline_us = g_get_monotonic_time() + limit_ms * 1000;
@@ -267,14 +273,16 @@ static json_t *migrate_precopy(const VerbCall *call, GError **error)
             return NULL;
         }
         if (g_str_equal(state.status, "pre-switchover") ||
-            (g_str_equal(state.status, "active") && state.total_bytes > 0 && state.remaining_bytes < 32 * 1024 * 1024)) {
+            (g_str_equal(state.status, "active") && state.total_bytes > 0 &&
+             state.remaining_bytes < 32 * 1024 * 1024)) {
             return engine->migrate_hold(run_folder, error) ? json_object() : NULL;
         }
         g_usleep(WAIT_POLL_MS * 1000);
     }
     engine->migrate_cancel(run_folder, NULL);
     g_autoptr(json_t) aborted = relay(call, "migrate.abort", NULL);
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "memory could not be copied within %d s", (int) (limit_ms / 1000));
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT, "memory could not be copied within %d s",
+                (int) (limit_ms / 1000));
     return NULL;
 }
 

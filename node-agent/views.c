@@ -20,7 +20,8 @@ json_t *view_fence(const FenceDevice *device)
     json_t *parameters = json_object();
     for (char **parameter = device->parameters; parameter && *parameter; parameter++) {
         g_auto(GStrv) pair = g_strsplit(*parameter, "=", 2);
-        gboolean secret = strstr(pair[0], "passw") != NULL || strstr(pair[0], "secret") != NULL || strstr(pair[0], "key") != NULL;
+        gboolean secret =
+            strstr(pair[0], "passw") != NULL || strstr(pair[0], "secret") != NULL || strstr(pair[0], "key") != NULL;
         json_object_set_new(parameters, pair[0], json_string(secret ? "***" : pair[1] ? pair[1] : ""));
     }
     json_object_set_new(view, "parameters", parameters);
@@ -48,10 +49,10 @@ json_t *view_node(Daemon *daemon, const Node *node, const PacemakerStatus *pacem
     /* Without Pacemaker's word only corosync's is known, and nothing says that a node must be fenced. */
     gboolean online = pacemaker ? seen && seen->online : daemon_node_online(daemon, node->name);
     gboolean clean = pacemaker ? seen && seen->clean : TRUE;
-    json_t *view = json_pack("{s:s,s:I,s:s,s:s?,s:b,s:b,s:b,s:b,s:b}", "name", node->name, "id", (json_int_t) node->id, "ring0",
-                             node->ring0, "ring1", node->ring1, "online", online, "standby", seen && seen->standby, "clean",
-                             clean, "dc", seen && seen->is_dc, "agent",
-                             peer_is_present(daemon->peer, (guint32) node->id));
+    json_t *view =
+        json_pack("{s:s,s:I,s:s,s:s?,s:b,s:b,s:b,s:b,s:b}", "name", node->name, "id", (json_int_t) node->id, "ring0",
+                  node->ring0, "ring1", node->ring1, "online", online, "standby", seen && seen->standby, "clean", clean,
+                  "dc", seen && seen->is_dc, "agent", peer_is_present(daemon->peer, (guint32) node->id));
     json_object_set_new(view, "fencing", device ? view_fence(device) : json_pack("{s:s}", "state", "unproven"));
     json_object_set_new(view, "status", status ? view_document(&node_status_type, status) : json_null());
     return view;
@@ -82,8 +83,9 @@ static json_t *replicas_view(Daemon *daemon, const Guest *guest, gint64 index)
 json_t *view_volume(Daemon *daemon, const Guest *guest, const Volume *volume)
 {
     g_autofree char *name = g_strdup_printf("%s-%" G_GINT64_FORMAT, volume->guest, volume->index);
-    json_t *view = json_pack("{s:s,s:s,s:I,s:I,s:s?}", "name", name, "guest", volume->guest, "index", (json_int_t) volume->index,
-                             "size_bytes", (json_int_t) volume->size_bytes, "image", volume->image);
+    json_t *view =
+        json_pack("{s:s,s:s,s:I,s:I,s:s?}", "name", name, "guest", volume->guest, "index", (json_int_t) volume->index,
+                  "size_bytes", (json_int_t) volume->size_bytes, "image", volume->image);
     json_object_set_new(view, "replicas", replicas_view(daemon, guest, volume->index));
     return view;
 }
@@ -117,9 +119,10 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
         return "stopped";
     }
     if (resource->pending) {
-        return g_str_has_prefix(resource->pending, "Migrat") ? "migrating"
-               : g_str_has_prefix(resource->pending, "Stop") ? "stopping"
-               : g_str_has_prefix(resource->pending, "Start") ? "starting" : "running";
+        return g_str_has_prefix(resource->pending, "Migrat")  ? "migrating"
+               : g_str_has_prefix(resource->pending, "Stop")  ? "stopping"
+               : g_str_has_prefix(resource->pending, "Start") ? "starting"
+                                                              : "running";
     }
     if (resource->failed || resource->blocked) {
         return "failed";
@@ -128,7 +131,8 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
 }
 
 /* Protected: if the node it runs on loses power now, it comes back elsewhere with every acknowledged write. */
-static char *protection(Daemon *daemon, const Guest *guest, const Record *record, gboolean armed, gboolean *ret_protected)
+static char *protection(Daemon *daemon, const Guest *guest, const Record *record, gboolean armed,
+                        gboolean *ret_protected)
 {
     guint in_sync = 0, alive = 0;
     for (char **node = guest->nodes; node && *node; node++) {
@@ -170,7 +174,8 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Pacema
         g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
         g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
         if (!status) {
-            json_array_append_new(conditions, json_sprintf("%s: no status: its holdfastd is not in the cluster", *node));
+            json_array_append_new(conditions,
+                                  json_sprintf("%s: no status: its holdfastd is not in the cluster", *node));
         } else if (status->condition && *status->condition) {
             json_array_append_new(conditions, json_sprintf("%s: %s", *node, status->condition));
         }
@@ -201,9 +206,9 @@ static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const Pacem
     }
     return json_pack("{s:s,s:s?,s:b,s:s,s:o,s:I,s:o,s:o}", "state",
                      known ? guest_state(guest, &record, resource, pacemaker) : "unknown", "node",
-                     resource ? resource->node : NULL, "protected", is_protected, "protection", text, "in_sync", in_sync,
-                     "generation", (json_int_t) record.generation, "volumes", volumes_view(daemon, guest), "conditions",
-                     guest_conditions(daemon, guest, pacemaker));
+                     resource ? resource->node : NULL, "protected", is_protected, "protection", text, "in_sync",
+                     in_sync, "generation", (json_int_t) record.generation, "volumes", volumes_view(daemon, guest),
+                     "conditions", guest_conditions(daemon, guest, pacemaker));
 }
 
 json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const PacemakerStatus *pacemaker)
@@ -212,9 +217,10 @@ json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const Pa
     for (char **node = guest->nodes; node && *node; node++) {
         json_array_append_new(nodes, json_string(*node));
     }
-    return json_pack("{s:s,s:s?,s:s?,s:I,s:o,s:o,s:o}", "name", guest->name, "uuid", guest->uuid, "created_at", guest->created_at,
-                     "revision", (json_int_t) revision, "nodes", nodes, "spec", json_struct_encode(&guest_spec_type, &guest->spec),
-                     "status", guest_status_view(daemon, guest, pacemaker));
+    return json_pack("{s:s,s:s?,s:s?,s:I,s:o,s:o,s:o}", "name", guest->name, "uuid", guest->uuid, "created_at",
+                     guest->created_at, "revision", (json_int_t) revision, "nodes", nodes, "spec",
+                     json_struct_encode(&guest_spec_type, &guest->spec), "status",
+                     guest_status_view(daemon, guest, pacemaker));
 }
 
 static void add_problem(json_t *problems, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -234,12 +240,15 @@ static void node_problems(json_t *problems, const json_t *node)
     const char *condition = json_string_value(json_object_get(json_object_get(node, "status"), "condition"));
     if (!json_is_true(json_object_get(node, "online"))) {
         add_problem(problems, "node %s is not online%s", name,
-                    json_is_true(json_object_get(node, "clean")) ? " (cleanly down or fenced)" : " and was not fenced yet");
+                    json_is_true(json_object_get(node, "clean")) ? " (cleanly down or fenced)"
+                                                                 : " and was not fenced yet");
     } else if (!json_is_true(json_object_get(node, "agent"))) {
         add_problem(problems, "holdfastd on %s does not answer; guests there keep running", name);
     }
     if (g_strcmp0(fencing, "proven") != 0) {
-        add_problem(problems, "fencing of %s is not proven: 'holdfast fence prove %s'; until then its guests do not fail over by themselves",
+        add_problem(problems,
+                    "fencing of %s is not proven: 'holdfast fence prove %s'; until then its guests do not fail over by "
+                    "themselves",
                     name, name);
     }
     if (condition && *condition) {
@@ -254,14 +263,15 @@ static void guest_problems(json_t *problems, const json_t *guest)
     const char *state = json_string_value(json_object_get(status, "state"));
     gsize index;
     json_t *condition;
-    json_array_foreach(json_object_get(status, "conditions"), index, condition)
-    {
+    json_array_foreach (json_object_get(status, "conditions"), index, condition) {
         add_problem(problems, "guest %s: %s", name, json_string_value(condition));
     }
     if (g_strcmp0(state, "failed") == 0) {
-        add_problem(problems, "guest %s failed; see 'holdfast guest show %s', then 'holdfast guest start %s'", name, name, name);
+        add_problem(problems, "guest %s failed; see 'holdfast guest show %s', then 'holdfast guest start %s'", name,
+                    name, name);
     } else if (g_strcmp0(state, "running") == 0 && !json_is_true(json_object_get(status, "protected"))) {
-        add_problem(problems, "guest %s is not protected: %s", name, json_string_value(json_object_get(status, "protection")));
+        add_problem(problems, "guest %s is not protected: %s", name,
+                    json_string_value(json_object_get(status, "protection")));
     }
 }
 
@@ -289,7 +299,7 @@ json_t *view_status(Daemon *daemon)
         guest_problems(problems, guest);
         json_array_append_new(guest_views, guest);
     }
-    return json_pack("{s:s,s:s,s:b,s:s?,s:b,s:o,s:o,s:o}", "cluster", daemon->config->cluster, "node", daemon->config->node,
-                     "quorate", view.quorate, "dc", pacemaker ? pacemaker->dc : NULL, "ha_armed", ha_armed(daemon), "nodes",
-                     node_views, "guests", guest_views, "problems", problems);
+    return json_pack("{s:s,s:s,s:b,s:s?,s:b,s:o,s:o,s:o}", "cluster", daemon->config->cluster, "node",
+                     daemon->config->node, "quorate", view.quorate, "dc", pacemaker ? pacemaker->dc : NULL, "ha_armed",
+                     ha_armed(daemon), "nodes", node_views, "guests", guest_views, "problems", problems);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * DRBD 8.4 (the kernel's own module) through drbdsetup-84 and drbdmeta, and its state from /proc/drbd and events2. One resource per guest, one
- * minor per volume. Only the safe options of docs/STORAGE: protocol C, fencing resource-and-stonith, on-io-error call-local-io-error. */
+ * DRBD 8.4 (the kernel's own module) through drbdsetup-84 and drbdmeta, and its state from /proc/drbd and events2. One
+ * resource per guest, one minor per volume. Only the safe options of docs/STORAGE: protocol C, fencing
+ * resource-and-stonith, on-io-error call-local-io-error. */
 #pragma once
 
 #include "cluster/objects.h"
@@ -24,19 +25,27 @@ typedef struct {
     const ProcessRunner *runner;
     const Guest *guest;
     int n_volumes;
-    const char *node, *peer;           /* peer NULL: one replica */
+    const char *node, *peer;            /* peer NULL: one replica */
     const char *address, *peer_address; /* IPv4 of the replication network */
 } DrbdResource;
 
-gboolean drbd_module_prepare(const ProcessRunner *runner, const char *helper_path, GError **error); /* modprobe, usermode_helper verified */
+gboolean drbd_module_prepare(const ProcessRunner *runner, const char *helper_path,
+                             GError **error); /* modprobe, usermode_helper verified */
 /* Each converges and is idempotent; each looks at the present state first. */
-gboolean drbd_metadata_create(const DrbdResource *r, int index, const char *lv_path, GError **error); /* only if there is none: never over existing metadata */
-gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path, GError **error); /* new-resource, new-minor, apply-al, attach */
+gboolean drbd_metadata_create(const DrbdResource *r, int index, const char *lv_path,
+                              GError **error); /* only if there is none: never over existing metadata */
+gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path,
+                     GError **error); /* new-resource, new-minor, apply-al, attach */
 gboolean drbd_connect(const DrbdResource *r, GError **error);
 gboolean drbd_disconnect(const DrbdResource *r, GError **error);
-gboolean drbd_skip_initial_sync(const DrbdResource *r, GError **error); /* new-current-uuid --clear-bitmap on every volume: both sides fresh and connected */
-gboolean drbd_force_initial(const DrbdResource *r, GError **error); /* one replica, fresh: primary --force then secondary */
-gboolean drbd_promote(const DrbdResource *r, GError **error); /* all volumes; at most 3 tries over about 3 s; what was promoted is demoted again on failure */
+gboolean drbd_skip_initial_sync(
+    const DrbdResource *r,
+    GError **error); /* new-current-uuid --clear-bitmap on every volume: both sides fresh and connected */
+gboolean drbd_force_initial(const DrbdResource *r,
+                            GError **error); /* one replica, fresh: primary --force then secondary */
+gboolean drbd_promote(
+    const DrbdResource *r,
+    GError **error); /* all volumes; at most 3 tries over about 3 s; what was promoted is demoted again on failure */
 gboolean drbd_demote(const DrbdResource *r, GError **error);
 gboolean drbd_outdate(const DrbdResource *r, GError **error); /* REFUSED while connected or Primary */
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);

@@ -9,8 +9,9 @@
 #define IMAGE_FOLDER "/var/lib/holdfast/images"
 
 char *image_path(const char *name); /* caller frees */
-/* Import a local file (raw or qcow2, found by qemu-img info; a backing file or any other format is INVALID; so is a text, an archive, or a raw
- * file without a boot signature or file system) as <name>.raw: converted to a temporary file, fsync, renamed. Sets its virtual size and SHA-256. */
+/* Import a local file (raw or qcow2, found by qemu-img info; a backing file or any other format is INVALID; so is a
+ * text, an archive, or a raw file without a boot signature or file system) as <name>.raw: converted to a temporary
+ * file, fsync, renamed. Sets its virtual size and SHA-256. */
 gboolean image_import(const ProcessRunner *runner, const char *name, const char *source_path, gint64 *ret_size_bytes,
                       char **ret_sha256, GError **error);
 /* The same into another folder (tests). */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The thin pool of a node: VG "holdfast", thin pool "pool", one thin LV per volume replica. Zeroing is on, errorwhenfull is y. */
+ * The thin pool of a node: VG "holdfast", thin pool "pool", one thin LV per volume replica. Zeroing is on,
+ * errorwhenfull is y. */
 #pragma once
 
 #include "common/process.h"
 
 #define POOL_VG "holdfast"
 #define POOL_LV "pool"
-/* A replica's LV is larger than the volume by this much: DRBD's internal metadata (32 KiB per GiB, plus 1 MiB, rounded up to 4 MiB). */
+/* A replica's LV is larger than the volume by this much: DRBD's internal metadata (32 KiB per GiB, plus 1 MiB, rounded
+ * up to 4 MiB). */
 gint64 pool_lv_size_bytes(gint64 volume_size_bytes);
 
 typedef struct {
@@ -15,17 +17,18 @@ typedef struct {
     gint64 virtual_bytes; /* sum of the thin volumes' sizes */
 } PoolUsage;
 
-/* Make PV, VG and pool on `device`; idempotent. REFUSED when the device holds something else (a file system, another VG); the
- * text says what and how to wipe it. */
+/* Make PV, VG and pool on `device`; idempotent. REFUSED when the device holds something else (a file system, another
+ * VG); the text says what and how to wipe it. */
 gboolean pool_create(const ProcessRunner *runner, const char *device, GError **error);
 gboolean pool_usage(const ProcessRunner *runner, PoolUsage *ret, GError **error);
-/* Thin LV of at least size_bytes, activated; idempotent; grows an existing smaller one. NO_SPACE above 90 % use or when size_bytes
- * exceeds the pool. *ret_created (may be NULL): it was made new by this call. */
-gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created, GError **error);
-/* The general form, for volume.c: the LV must carry `tag` (NULL: any) or it is somebody else's (REFUSED), and a new one gets it; without
- * may_create a missing one is NOT_FOUND. */
+/* Thin LV of at least size_bytes, activated; idempotent; grows an existing smaller one. NO_SPACE above 90 % use or when
+ * size_bytes exceeds the pool. *ret_created (may be NULL): it was made new by this call. */
+gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created,
+                        GError **error);
+/* The general form, for volume.c: the LV must carry `tag` (NULL: any) or it is somebody else's (REFUSED), and a new one
+ * gets it; without may_create a missing one is NOT_FOUND. */
 gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag,
                           gboolean may_create, gboolean *ret_created, GError **error);
 gboolean pool_lv_activate(const ProcessRunner *runner, const char *lv, GError **error); /* NOT_FOUND */
-gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **error); /* absent is fine */
+gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **error);   /* absent is fine */
 char *pool_lv_path(const char *lv); /* /dev/holdfast/<lv>; caller frees */

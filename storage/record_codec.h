@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The in-sync record of one guest, the document that decides who may start it (key record/<guest>), and the pure rules over it.
+ * The in-sync record of one guest, the document that decides who may start it (key record/<guest>), and the pure rules
+ * over it.
  *
  * libc and jansson only: the fence-peer handler uses it too and must not bring GLib. Nothing here does I/O. */
 #pragma once
@@ -21,9 +22,9 @@ typedef struct {
     int64_t generation;
     RecordState state;
     char in_sync[RECORD_NODES_MAX][RECORD_NAME_MAX]; /* empty string: unused place */
-    char owner[RECORD_NAME_MAX];         /* last node that claimed; empty: nobody yet */
-    char owner_boot_id[RECORD_NAME_MAX]; /* kernel boot id of the owner at the claim */
-    char handover_to[RECORD_NAME_MAX];   /* node of a live hand-over under way, or empty */
+    char owner[RECORD_NAME_MAX];                     /* last node that claimed; empty: nobody yet */
+    char owner_boot_id[RECORD_NAME_MAX];             /* kernel boot id of the owner at the claim */
+    char handover_to[RECORD_NAME_MAX];               /* node of a live hand-over under way, or empty */
     char handover_id[RECORD_NAME_MAX];
 } Record;
 
@@ -37,27 +38,29 @@ bool record_is_in_sync(const Record *record, const char *node);
 /* What the claiming node knows; each must be true only when proven. */
 typedef struct {
     const char *node, *boot_id;
-    bool owner_rebooted;   /* the owner's node registered another boot id since */
-    bool owner_fenced;     /* quorate membership here is without the owner's node and Pacemaker holds it for cleanly down */
+    bool owner_rebooted; /* the owner's node registered another boot id since */
+    bool owner_fenced; /* quorate membership here is without the owner's node and Pacemaker holds it for cleanly down */
     bool peer_proves_stop; /* DRBD: connected, peer Secondary, both UpToDate */
     bool peer_up_to_date;  /* DRBD: connected and the peer's disk is UpToDate: it may stay in the set */
     const char *peer;      /* the other replica's node, or NULL */
 } RecordClaimFacts;
 
-/* Rule "start claims": fill *out with generation+1, owner = node, state running; the peer stays in sync only while connected and up to
- * date. false with a reason for people when the claim is not allowed. */
+/* Rule "start claims": fill *out with generation+1, owner = node, state running; the peer stays in sync only while
+ * connected and up to date. false with a reason for people when the claim is not allowed. */
 bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *out, char *reason, size_t reason_size);
 
-/* Rule "mark": *out = generation+1 without `peer`. Allowed only for the running owner `node` of this boot, and not while handover_to
- * stands (only its commit or rollback may change the record then). */
-bool record_mark(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out, char *reason,
-                 size_t reason_size);
+/* Rule "mark": *out = generation+1 without `peer`. Allowed only for the running owner `node` of this boot, and not
+ * while handover_to stands (only its commit or rollback may change the record then). */
+bool record_mark(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
+                 char *reason, size_t reason_size);
 /* Rule "clear": after a completed resync the running owner adds the peer at generation+1. */
-bool record_clear(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out, char *reason,
-                  size_t reason_size);
+bool record_clear(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
+                  char *reason, size_t reason_size);
 /* Clean stop by its owner. A no-op copy (generation unchanged) when `node` is not the owner. */
-bool record_stop(const Record *record, const char *node, const char *boot_id, Record *out, char *reason, size_t reason_size);
-/* Live hand-over: begin (by the running owner, both in sync), commit (owner = target), rollback (handover fields cleared). */
+bool record_stop(const Record *record, const char *node, const char *boot_id, Record *out, char *reason,
+                 size_t reason_size);
+/* Live hand-over: begin (by the running owner, both in sync), commit (owner = target), rollback (handover fields
+ * cleared). */
 bool record_handover_begin(const Record *record, const char *node, const char *boot_id, const char *to, const char *id,
                            Record *out, char *reason, size_t reason_size);
 bool record_handover_commit(const Record *record, const char *id, const char *to_boot_id, Record *out, char *reason,

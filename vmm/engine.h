@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The engine table: every way of running a guest behind the same verbs. The VMM process lives in the systemd unit holdfast-guest@NAME.service (vmm/unit.h),
- * so no daemon of ours is its parent and each can find it again by its control sockets under /run/holdfast/guests/NAME/. */
+ * The engine table: every way of running a guest behind the same verbs. The VMM process lives in the systemd unit
+ * holdfast-guest@NAME.service (vmm/unit.h), so no daemon of ours is its parent and each can find it again by its
+ * control sockets under /run/holdfast/guests/NAME/. */
 #pragma once
 
 #include "common/process.h"
@@ -22,21 +23,22 @@ typedef struct {
     int vcpus;
     int memory_mib;
     int uid;
-    gboolean kvm;         /* /dev/kvm is usable here; FALSE: emulation */
-    char **disk_paths;    /* gates, in order; the first is booted */
+    gboolean kvm;      /* /dev/kvm is usable here; FALSE: emulation */
+    char **disk_paths; /* gates, in order; the first is booted */
     VmmNic *nics;
     int n_nics;
-    char *run_folder;     /* /run/holdfast/guests/<name> */
+    char *run_folder;           /* /run/holdfast/guests/<name> */
     char *migration_uri_listen; /* NULL, or listen address for an incoming migration "10.0.0.2" */
     int migration_port;
-    char *tls_folder;     /* QEMU tls-creds-x509 folder (ca-cert.pem, server-*.pem, client-*.pem) for migration, or NULL */
-    char *tls_peer_name;  /* certificate name expected of the other side */
+    char *tls_folder; /* QEMU tls-creds-x509 folder (ca-cert.pem, server-*.pem, client-*.pem) for migration, or NULL */
+    char *tls_peer_name; /* certificate name expected of the other side */
 } VmmSpec;
 void vmm_spec_clear(VmmSpec *spec);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VmmSpec, vmm_spec_clear)
 
 typedef struct {
-    char *status;          /* "setup", "active", "pre-switchover", "completed", "failed", "cancelled", "none", ... (QEMU's words) */
+    char *status; /* "setup", "active", "pre-switchover", "completed", "failed", "cancelled", "none", ... (QEMU's words)
+                   */
     gint64 transferred_bytes, remaining_bytes, total_bytes;
     gint64 downtime_ms, total_ms;
     char *error;
@@ -46,19 +48,23 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VmmMigration, vmm_migration_clear)
 
 typedef struct {
     const char *name; /* "qemu" */
-    /* Start the unit and return when the VMM answers on its control socket. incoming: waits for a migration, paused (-S). Nothing is left on failure. */
+    /* Start the unit and return when the VMM answers on its control socket. incoming: waits for a migration, paused
+     * (-S). Nothing is left on failure. */
     gboolean (*launch)(const ProcessRunner *runner, const VmmSpec *spec, gboolean incoming, GError **error);
     /* Never fails for a dead VMM: that is VMM_STOPPED. BROKEN: unit alive but not answering within 1 s. */
     VmmState (*query)(const char *run_folder, const char *guest);
     gboolean (*pause)(const char *run_folder, GError **error);
-    gboolean (*resume)(const char *run_folder, GError **error); /* also announces the NICs */
+    gboolean (*resume)(const char *run_folder, GError **error);    /* also announces the NICs */
     gboolean (*powerdown)(const char *run_folder, GError **error); /* ACPI; returns at once */
-    gboolean (*kill)(const ProcessRunner *runner, const char *guest, GError **error); /* SIGKILL the unit, wait until its cgroup is empty */
-    /* Source side of a live migration; see DESIGN in docs/MIGRATION. begin: start pre-copy and return. hold: stay in pre-copy without
-     * switching over, sending next to nothing; call it when little remains (a waiting pre-copy costs a core). switchover: let it stop
-     * the guest; returns in pre-switchover (paused, disks flushed). finish: send the rest; returns when completed. cancel: guest keeps
-     * running here (or is resumed); REFUSED after "completed", when only the guest's record can say where it may run: resume() then. */
-    gboolean (*migrate_begin)(const char *run_folder, const char *host, int port, const char *tls_peer_name, GError **error);
+    gboolean (*kill)(const ProcessRunner *runner, const char *guest,
+                     GError **error); /* SIGKILL the unit, wait until its cgroup is empty */
+    /* Source side of a live migration; see DESIGN in docs/MIGRATION. begin: start pre-copy and return. hold: stay in
+     * pre-copy without switching over, sending next to nothing; call it when little remains (a waiting pre-copy costs a
+     * core). switchover: let it stop the guest; returns in pre-switchover (paused, disks flushed). finish: send the
+     * rest; returns when completed. cancel: guest keeps running here (or is resumed); REFUSED after "completed", when
+     * only the guest's record can say where it may run: resume() then. */
+    gboolean (*migrate_begin)(const char *run_folder, const char *host, int port, const char *tls_peer_name,
+                              GError **error);
     gboolean (*migrate_query)(const char *run_folder, VmmMigration *ret, GError **error);
     gboolean (*migrate_hold)(const char *run_folder, GError **error);
     gboolean (*migrate_switchover)(const char *run_folder, int timeout_ms, GError **error);

@@ -4,8 +4,10 @@
 
 #include "common/process.h"
 
-/* Bridge hf-<network>: on `interface` (NULL: isolated), VLAN sub-interface when vlan > 0. Idempotent. NOT_FOUND when the interface is missing. */
-gboolean network_bridge_ensure(const ProcessRunner *runner, const char *network, const char *interface, int vlan, GError **error);
+/* Bridge hf-<network>: on `interface` (NULL: isolated), VLAN sub-interface when vlan > 0. Idempotent. NOT_FOUND when
+ * the interface is missing. */
+gboolean network_bridge_ensure(const ProcessRunner *runner, const char *network, const char *interface, int vlan,
+                               GError **error);
 gboolean network_bridge_remove(const ProcessRunner *runner, const char *network, GError **error);
 /* Tap owned by uid, in the bridge, up. Idempotent. */
 gboolean network_tap_ensure(const ProcessRunner *runner, const char *tap, int uid, const char *bridge, GError **error);

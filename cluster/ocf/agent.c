@@ -62,8 +62,8 @@ gboolean ocf_agent_any_primary(const OcfAgent *agent)
     return FALSE;
 }
 
-/* Rule 2 of the agent: running if the VMM is alive OR a volume is Primary. An incoming VMM on closed gates is not running: it can
- * write nothing, and a start here discards it. */
+/* Rule 2 of the agent: running if the VMM is alive OR a volume is Primary. An incoming VMM on closed gates is not
+ * running: it can write nothing, and a start here discards it. */
 OcfState ocf_agent_state(OcfAgent *agent, const char **ret_why)
 {
     VmmState vmm = agent->engine->query(agent->run_folder, agent->guest);

@@ -21,13 +21,13 @@ enum {
 };
 
 typedef struct {
-    const char *guest; /* name */
+    const char *guest;  /* name */
     Manifest *manifest; /* NULL: this node holds no replica */
     VolumeSet volumes;
     const VmmEngine *engine;
     char *run_folder;
     const ProcessRunner *runner;
-    Store *store; /* opened on first use */
+    Store *store;      /* opened on first use */
     GString *timeline; /* "claim 40 ms, promote 120 ms", for the log */
     gint64 mark_us;
 } OcfAgent;

@@ -2,7 +2,8 @@
  * The start claim. Every fact given to record_claim() is proven here or left false:
  * - the owner's node rebooted: it registered another kernel boot id in the store since;
  * - the owner was fenced: it is not in our quorate corosync membership AND Pacemaker's CIB holds it for cleanly down;
- * - the owner stopped without being able to say so: DRBD is connected, the peer is Secondary, both disks are UpToDate. */
+ * - the owner stopped without being able to say so: DRBD is connected, the peer is Secondary, both disks are UpToDate.
+ */
 #include "cluster/ocf/claim.h"
 
 #include "cluster/membership.h"
@@ -15,11 +16,12 @@
 
 typedef struct {
     OcfAgent *agent;
-    gboolean peer_absent;    /* quorate membership without the peer, and Pacemaker holds it for cleanly down */
+    gboolean peer_absent; /* quorate membership without the peer, and Pacemaker holds it for cleanly down */
     gboolean peer_proves_stop, peer_up_to_date;
 } ClaimContext;
 
-/* A local disk that DRBD itself knows to be old (or is not there) never claims: it would throw the good copy out of the record and then fail to promote. */
+/* A local disk that DRBD itself knows to be old (or is not there) never claims: it would throw the good copy out of the
+ * record and then fail to promote. */
 static gboolean facts_from_drbd(const OcfAgent *agent, ClaimContext *context, GError **error)
 {
     const Guest *guest = &agent->manifest->guest;
@@ -30,8 +32,9 @@ static gboolean facts_from_drbd(const OcfAgent *agent, ClaimContext *context, GE
             return FALSE;
         }
         if (!state.present || (!g_str_equal(state.disk, "UpToDate") && !g_str_equal(state.disk, "Consistent"))) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s': volume %u here is %s; it can start only where a copy is UpToDate",
-                        agent->guest, i, state.present ? state.disk : "not attached");
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                        "guest '%s': volume %u here is %s; it can start only where a copy is UpToDate", agent->guest, i,
+                        state.present ? state.disk : "not attached");
             return FALSE;
         }
         gboolean pair = drbd_state_is_up_to_date_pair(&state);
@@ -41,7 +44,8 @@ static gboolean facts_from_drbd(const OcfAgent *agent, ClaimContext *context, GE
     return TRUE;
 }
 
-/* Whether the node that owned the guest registered another life since. The key is written by every holdfastd before Pacemaker starts. */
+/* Whether the node that owned the guest registered another life since. The key is written by every holdfastd before
+ * Pacemaker starts. */
 static gboolean owner_rebooted(OcfAgent *agent, const Record *record)
 {
     if (record->owner[0] == '\0' || record->owner_boot_id[0] == '\0') {
@@ -81,8 +85,8 @@ static gboolean facts_from_cluster(OcfAgent *agent, ClaimContext *context, GErro
         return FALSE;
     }
     if (!view.quorate) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "guest '%s': this node is not in a quorate cluster",
-                    agent->guest);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                    "guest '%s': this node is not in a quorate cluster", agent->guest);
         return FALSE;
     }
     const Manifest *manifest = agent->manifest;
@@ -97,8 +101,8 @@ static gboolean undo_rule(const Record *before, gpointer user_data, Record *afte
     return record_handover_rollback(before, user_data, after, reason, reason_size);
 }
 
-/* A hand-over that we began and whose migrate_to died before its commit still stands. Only that process could have committed it; should its last request be
- * under way, compare-and-set lets one of the two win and the loser sees it. */
+/* A hand-over that we began and whose migrate_to died before its commit still stands. Only that process could have
+ * committed it; should its last request be under way, compare-and-set lets one of the two win and the loser sees it. */
 static gboolean abandoned_handover_undo(OcfAgent *agent, GError **error)
 {
     Record record;

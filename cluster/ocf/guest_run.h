@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From a manifest to what storage and vmm want to hear. Shared by the OCF agent and by holdfastd on the target of a live migration. */
+ * From a manifest to what storage and vmm want to hear. Shared by the OCF agent and by holdfastd on the target of a
+ * live migration. */
 #pragma once
 
 #include "cluster/manifest.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ocf:holdfast:guest, the OCF resource agent, as a compiled program: guests fail over with holdfastd dead, and no action pays for a shell. */
+ * ocf:holdfast:guest, the OCF resource agent, as a compiled program: guests fail over with holdfastd dead, and no
+ * action pays for a shell. */
 #include "cluster/ocf/agent.h"
 
 #include "common/log.h"
@@ -22,14 +23,10 @@ static const struct {
     const char *name;
     int (*run)(OcfAgent *agent, GError **error);
 } actions[] = {
-    {"start", ocf_start},
-    {"stop", ocf_stop},
-    {"monitor", ocf_monitor},
-    {"status", ocf_monitor},
-    {"migrate_to", migrate_to},
-    {"migrate_from", ocf_migrate_from},
-    {"reload-agent", reload_agent},
-    {"validate-all", ocf_validate},
+    {"start", ocf_start},           {"stop", ocf_stop},
+    {"monitor", ocf_monitor},       {"status", ocf_monitor},
+    {"migrate_to", migrate_to},     {"migrate_from", ocf_migrate_from},
+    {"reload-agent", reload_agent}, {"validate-all", ocf_validate},
 };
 
 static int action_run(const char *name, const char *guest)
@@ -59,7 +56,8 @@ static int action_run(const char *name, const char *guest)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: guest start|stop|monitor|migrate_to|migrate_from|reload-agent|validate-all|meta-data\n");
+        fprintf(stderr,
+                "usage: guest start|stop|monitor|migrate_to|migrate_from|reload-agent|validate-all|meta-data\n");
         return OCF_ERR_ARGS;
     }
     if (g_str_equal(argv[1], "meta-data")) {

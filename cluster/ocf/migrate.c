@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * OCF migrate_to and migrate_from: the hand-over inside Pacemaker of a guest whose memory was copied before outside it.
  *
- * The order is the safety. Before the commit (owner = target in the record) every failure discards the target, takes the disk back and lets the guest go on here;
- * after it the source never resumes, whatever happens. An outcome of the commit that cannot be read back leaves the guest paused on both
- * sides: nobody runs until the store answers. The target's part is done by its holdfastd, reached through ours. */
+ * The order is the safety. Before the commit (owner = target in the record) every failure discards the target, takes
+ * the disk back and lets the guest go on here; after it the source never resumes, whatever happens. An outcome of the
+ * commit that cannot be read back leaves the guest paused on both sides: nobody runs until the store answers. The
+ * target's part is done by its holdfastd, reached through ours. */
 #include "cluster/ocf/agent.h"
 
 #include "common/error.h"
@@ -12,11 +13,11 @@
 #include "common/log.h"
 #include "storage/record.h"
 
-
 #define SWITCHOVER_TIMEOUT_MS 10000
 #define FINISH_TIMEOUT_MS 15000
 #define PEER_TIMEOUT_MS 10000
-/* A hand-over that Pacemaker asks for by itself (raw standby) has no pre-copy yet: it gets this long, then the guest is restarted cold. */
+/* A hand-over that Pacemaker asks for by itself (raw standby) has no pre-copy yet: it gets this long, then the guest is
+ * restarted cold. */
 #define PRECOPY_LIMIT_MS 20000
 
 typedef struct {
@@ -29,8 +30,8 @@ typedef struct {
 
 static json_t *target_call(const Handover *handover, const char *verb, int timeout_ms, GError **error)
 {
-    g_autoptr(json_t) arguments = json_pack("{s:s,s:s,s:s}", "guest", handover->agent->guest, "node", handover->target,
-                                            "id", handover->id);
+    g_autoptr(json_t) arguments =
+        json_pack("{s:s,s:s,s:s}", "guest", handover->agent->guest, "node", handover->target, "id", handover->id);
     return local_call(LOCAL_CALL_SOCKET, verb, arguments, timeout_ms, error);
 }
 
@@ -43,8 +44,8 @@ static gboolean target_do(const Handover *handover, const char *verb, GError **e
 static gboolean begin_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
     const Handover *handover = user_data;
-    return record_handover_begin(before, ident_node_name(), ident_boot_id(), handover->target, handover->id, after, reason,
-                                 reason_size);
+    return record_handover_begin(before, ident_node_name(), ident_boot_id(), handover->target, handover->id, after,
+                                 reason, reason_size);
 }
 
 static gboolean commit_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
@@ -115,18 +116,20 @@ static gboolean send_rest(Handover *handover, GError **error)
     return TRUE;
 }
 
-/* The disk comes back only when the target surely has let go of it: its daemon says so, or DRBD, connected, shows it as Secondary. */
+/* The disk comes back only when the target surely has let go of it: its daemon says so, or DRBD, connected, shows it as
+ * Secondary. */
 static gboolean take_disk_back(Handover *handover, GError **error)
 {
     g_autoptr(GError) problem = NULL;
     if (!target_do(handover, "migrate.abort", &problem)) {
-        log_line(LOG_LEVEL_WARNING, "guest '%s': target %s did not confirm the abort: %s", handover->agent->guest, handover->target,
-                 problem->message);
+        log_line(LOG_LEVEL_WARNING, "guest '%s': target %s did not confirm the abort: %s", handover->agent->guest,
+                 handover->target, problem->message);
     }
     return volume_set_promote(&handover->agent->volumes, error);
 }
 
-/* The engine refuses to cancel a copy that is complete, since the target might run; here it is known that the commit did not happen. */
+/* The engine refuses to cancel a copy that is complete, since the target might run; here it is known that the commit
+ * did not happen. */
 static gboolean go_on_here(const OcfAgent *agent, GError **error)
 {
     g_autoptr(GError) problem = NULL;
@@ -146,8 +149,9 @@ static void roll_back(Handover *handover)
     g_autoptr(GError) problem = NULL;
     if (!take_disk_back(handover, &problem) || !go_on_here(agent, &problem) ||
         !record_update(agent->store, agent->guest, rollback_rule, handover, NULL, NULL, &problem)) {
-        log_line(LOG_LEVEL_ERROR, "guest '%s': hand-over failed and could not be rolled back, Pacemaker will restart it: %s", agent->guest,
-                 problem->message);
+        log_line(LOG_LEVEL_ERROR,
+                 "guest '%s': hand-over failed and could not be rolled back, Pacemaker will restart it: %s",
+                 agent->guest, problem->message);
     }
 }
 
@@ -155,11 +159,11 @@ static void report(Handover *handover)
 {
     OcfAgent *agent = handover->agent;
     int downtime_ms = (int) ((g_get_monotonic_time() - handover->paused_us) / 1000);
-    g_autoptr(json_t) arguments = json_pack("{s:s,s:s,s:i,s:s}", "guest", agent->guest, "id", handover->id, "downtime_ms",
-                                            downtime_ms, "timeline", agent->timeline->str);
+    g_autoptr(json_t) arguments = json_pack("{s:s,s:s,s:i,s:s}", "guest", agent->guest, "id", handover->id,
+                                            "downtime_ms", downtime_ms, "timeline", agent->timeline->str);
     g_autoptr(json_t) ignored = local_call(LOCAL_CALL_SOCKET, "migrate.report", arguments, 2000, NULL);
-    log_line(LOG_LEVEL_NOTICE, "guest '%s': handed over to %s in %d ms (%s)", agent->guest, handover->target, downtime_ms,
-             agent->timeline->str);
+    log_line(LOG_LEVEL_NOTICE, "guest '%s': handed over to %s in %d ms (%s)", agent->guest, handover->target,
+             downtime_ms, agent->timeline->str);
 }
 
 static int hand_over(Handover *handover, GError **error)
@@ -189,8 +193,8 @@ static int hand_over(Handover *handover, GError **error)
     }
     ocf_agent_step(agent, "commit");
     if (!target_do(handover, "migrate.go", &problem)) {
-        log_line(LOG_LEVEL_WARNING, "guest '%s': %s owns it but did not confirm to run it yet: %s", agent->guest, handover->target,
-                 problem->message);
+        log_line(LOG_LEVEL_WARNING, "guest '%s': %s owns it but did not confirm to run it yet: %s", agent->guest,
+                 handover->target, problem->message);
     }
     ocf_agent_step(agent, "resume at target");
     report(handover);
@@ -251,7 +255,7 @@ int ocf_migrate_from(OcfAgent *agent, GError **error)
     if (ours && vmm == VMM_PAUSED) {
         return agent->engine->resume(agent->run_folder, error) ? OCF_SUCCESS : OCF_ERR_GENERIC;
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': no migrated VMM of ours here (%s)", agent->guest,
-                vmm_state_name(vmm));
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': no migrated VMM of ours here (%s)",
+                agent->guest, vmm_state_name(vmm));
     return OCF_ERR_GENERIC;
 }

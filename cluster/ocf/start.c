@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * OCF start: attach and connect, claim, promote, open the gates, launch the VMM. Each step looks first, so a repeated start converges. */
+ * OCF start: attach and connect, claim, promote, open the gates, launch the VMM. Each step looks first, so a repeated
+ * start converges. */
 #include "cluster/ocf/agent.h"
 #include "cluster/ocf/claim.h"
 
@@ -49,13 +50,15 @@ static gboolean activate(const OcfAgent *agent, GError **error)
     return lock >= 0 && volume_set_activate(&agent->volumes, error);
 }
 
-/* Undo a start that failed after the claim, so that another node may try. What cannot be undone is left for stop, which Pacemaker calls next. */
+/* Undo a start that failed after the claim, so that another node may try. What cannot be undone is left for stop, which
+ * Pacemaker calls next. */
 static void give_back(OcfAgent *agent)
 {
     g_autoptr(GError) problem = NULL;
     if (!agent->engine->kill(agent->runner, agent->guest, &problem) || !volume_set_demote(&agent->volumes, &problem) ||
         !claim_release(agent, &problem)) {
-        log_line(LOG_LEVEL_WARNING, "guest '%s': could not take back a failed start: %s", agent->guest, problem->message);
+        log_line(LOG_LEVEL_WARNING, "guest '%s': could not take back a failed start: %s", agent->guest,
+                 problem->message);
     }
 }
 
@@ -76,7 +79,8 @@ int ocf_start(OcfAgent *agent, GError **error)
 {
     const char *why;
     if (!agent->manifest) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "guest '%s' has no replica on this node", agent->guest);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "guest '%s' has no replica on this node",
+                    agent->guest);
         return OCF_ERR_INSTALLED;
     }
     if (ocf_agent_state(agent, &why) == OCF_STATE_RUNNING) {

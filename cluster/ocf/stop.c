@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * OCF stop, monitor and validate. Stop and monitor need neither the store nor holdfastd. A stop succeeds only when it is verified that no VMM
- * is alive and no volume is Primary; anything else is a failure, and Pacemaker fences this node: the right outcome. */
+ * OCF stop, monitor and validate. Stop and monitor need neither the store nor holdfastd. A stop succeeds only when it
+ * is verified that no VMM is alive and no volume is Primary; anything else is a failure, and Pacemaker fences this
+ * node: the right outcome. */
 #include "cluster/ocf/agent.h"
 #include "cluster/ocf/claim.h"
 
@@ -11,8 +12,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* A guest that shuts down within this time is spared the power cut. Longer, graceful stops are done by holdfastd before Pacemaker is asked: one
- * slow action here would hold up fencing and recovery of the whole cluster. */
+/* A guest that shuts down within this time is spared the power cut. Longer, graceful stops are done by holdfastd before
+ * Pacemaker is asked: one slow action here would hold up fencing and recovery of the whole cluster. */
 #define GRACE_MS 1200
 #define GRACE_POLL_MS 50
 
@@ -53,8 +54,8 @@ int ocf_stop(OcfAgent *agent, GError **error)
         return OCF_ERR_GENERIC;
     }
     if (ocf_agent_any_primary(agent)) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': a volume is still Primary after demotion",
-                    agent->guest);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                    "guest '%s': a volume is still Primary after demotion", agent->guest);
         return OCF_ERR_GENERIC;
     }
     ocf_agent_step(agent, "demote");
@@ -67,8 +68,8 @@ int ocf_stop(OcfAgent *agent, GError **error)
     return OCF_SUCCESS;
 }
 
-/* holdfastd is shutting this guest down gracefully and will set target-role=Stopped when its VMM has ended: until then a recurring monitor must
- * not take the ended VMM for a failure. The marker is believed for two minutes. */
+/* holdfastd is shutting this guest down gracefully and will set target-role=Stopped when its VMM has ended: until then
+ * a recurring monitor must not take the ended VMM for a failure. The marker is believed for two minutes. */
 static gboolean graceful_stop_under_way(const OcfAgent *agent)
 {
     g_autofree char *path = g_build_filename(agent->run_folder, GUEST_STOPPING_MARKER, NULL);

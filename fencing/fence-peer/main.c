@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DRBD's usermode helper: the fence-peer handler that records who is in sync before frozen I/O goes on.
  *
- * This program stands between a lost replica and an acknowledged write. Its one rule: leave DRBD frozen rather than guess. The kernel
- * resumes I/O only on exit codes 4, 5 and 7; everything else, a crash included, keeps it frozen. It runs while disks may be hung, so it uses libc
- * and the store's unix socket only, locks its memory, and works with holdfastd dead whenever corosync alone can prove the peer's
- * absence.
+ * This program stands between a lost replica and an acknowledged write. Its one rule: leave DRBD frozen rather than
+ * guess. The kernel resumes I/O only on exit codes 4, 5 and 7; everything else, a crash included, keeps it frozen. It
+ * runs while disks may be hung, so it uses libc and the store's unix socket only, locks its memory, and works with
+ * holdfastd dead whenever corosync alone can prove the peer's absence.
  *
  * Two situations call it (DRBD 8.4 gives no other hint than the device's role):
  * - a Primary lost its peer and froze: write generation+1 without the peer, then exit. It waits as long as it takes.
- * - a Secondary is being promoted without its peer: the OCF agent has claimed the record already; answer at once from it, since drbdsetup
- *   holds the resource's lock meanwhile. In doubt: failure, the agent tries again. */
+ * - a Secondary is being promoted without its peer: the OCF agent has claimed the record already; answer at once from
+ * it, since drbdsetup holds the resource's lock meanwhile. In doubt: failure, the agent tries again. */
 #include "fencing/fence-peer/io.h"
 
 #include <stdio.h>
@@ -19,7 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* DRBD 8.4 exit codes of a fence-peer handler; every other value means "broken handler": I/O stays frozen, promotion fails. */
+/* DRBD 8.4 exit codes of a fence-peer handler; every other value means "broken handler": I/O stays frozen, promotion
+ * fails. */
 enum {
     PEER_OUTDATED = 4,
     PEER_DOWN_LOCAL_UP_TO_DATE = 5,
@@ -37,8 +38,8 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-/* One try to write the mark. The record is read anew each time, so an unknown outcome resolves itself: our own mark, once there, is
- * marked again at a higher generation, which is harmless. */
+/* One try to write the mark. The record is read anew each time, so an unknown outcome resolves itself: our own mark,
+ * once there, is marked again at a higher generation, which is harmless. */
 static bool mark_peer(const HandlerGuest *guest)
 {
     Record record, next;
@@ -61,7 +62,8 @@ static bool mark_peer(const HandlerGuest *guest)
 
 static int frozen_primary(const HandlerGuest *guest)
 {
-    syslog(LOG_WARNING, "guest '%s': lost replica on %s, I/O is frozen until that is recorded", guest->guest, guest->peer);
+    syslog(LOG_WARNING, "guest '%s': lost replica on %s, I/O is frozen until that is recorded", guest->guest,
+           guest->peer);
     for (unsigned tries = 0;; tries++) {
         HandlerDisks disks;
         if (handler_disks_read(guest, &disks) && disks.all_connected) {
@@ -76,15 +78,18 @@ static int frozen_primary(const HandlerGuest *guest)
             return PEER_OUTDATED;
         }
         if (tries % SAY_EVERY == SAY_EVERY - 1) {
-            syslog(LOG_WARNING, "guest '%s': still frozen: %s neither left a quorate membership nor confirmed to be outdated, or the "
-                   "store has no majority", guest->guest, guest->peer);
+            syslog(
+                LOG_WARNING,
+                "guest '%s': still frozen: %s neither left a quorate membership nor confirmed to be outdated, or the "
+                "store has no majority",
+                guest->guest, guest->peer);
         }
         pause_ms(RETRY_MS);
     }
 }
 
-/* The agent's claim is the permission: it is ours, of this boot, and the peer is out. Then even a merely Consistent disk is the
- * newest (exit 7); without it neither 5 nor 7 may be said, since 7 would declare a stale disk UpToDate. */
+/* The agent's claim is the permission: it is ours, of this boot, and the peer is out. Then even a merely Consistent
+ * disk is the newest (exit 7); without it neither 5 nor 7 may be said, since 7 would declare a stale disk UpToDate. */
 static int promotion(const HandlerGuest *guest, const HandlerDisks *disks)
 {
     Record record;
@@ -96,8 +101,8 @@ static int promotion(const HandlerGuest *guest, const HandlerDisks *disks)
     bool ours = record.state == RECORD_RUNNING && strcmp(record.owner, guest->node) == 0 &&
                 strcmp(record.owner_boot_id, guest->boot_id) == 0 && record.handover_to[0] == '\0';
     if (!ours || !record_is_in_sync(&record, guest->node) || record_is_in_sync(&record, guest->peer)) {
-        syslog(LOG_WARNING, "guest '%s': promotion refused: no valid claim by this node without %s in the record", guest->guest,
-               guest->peer);
+        syslog(LOG_WARNING, "guest '%s': promotion refused: no valid claim by this node without %s in the record",
+               guest->guest, guest->peer);
         return STAY_FROZEN;
     }
     return disks->all_up_to_date ? PEER_DOWN_LOCAL_UP_TO_DATE : PEER_FENCED;
@@ -128,7 +133,9 @@ int main(int argc, char **argv)
         syslog(LOG_WARNING, "cannot lock memory: %m");
     }
     if (argc != 3) {
-        fprintf(stderr, "usage: holdfast-fence-peer EVENT RESOURCE|minor-N\nCalled by the DRBD kernel module, not by people.\n");
+        fprintf(
+            stderr,
+            "usage: holdfast-fence-peer EVENT RESOURCE|minor-N\nCalled by the DRBD kernel module, not by people.\n");
         return 2;
     }
     if (strcmp(argv[1], "fence-peer") == 0) {

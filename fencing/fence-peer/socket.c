@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The store's JSON gateway over its unix socket (HTTP/1.0, so that the end of the answer is the end of the connection), and one call of holdfastd. */
+ * The store's JSON gateway over its unix socket (HTTP/1.0, so that the end of the answer is the end of the connection),
+ * and one call of holdfastd. */
 #include "fencing/fence-peer/io.h"
 
 #include <jansson.h>
@@ -79,7 +80,8 @@ static json_t *store_post(const char *path, json_t *body)
     int fd = text ? socket_open(STORE_SOCKET, STORE_TIMEOUT_MS) : -1;
     json_t *answer = NULL;
     if (fd >= 0) {
-        snprintf(head, sizeof(head), "POST %s HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", path,
+        snprintf(head, sizeof(head),
+                 "POST %s HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", path,
                  strlen(text));
         char *reply = send_text(fd, head) && send_text(fd, text) ? receive_text(fd, false) : NULL;
         char *start = reply ? strstr(reply, "\r\n\r\n") : NULL;
@@ -169,9 +171,9 @@ bool handler_record_write(const char *guest, const Record *record, int64_t revis
     }
     char revision_text[32];
     snprintf(revision_text, sizeof(revision_text), "%lld", (long long) revision);
-    json_t *body = json_pack("{s:[{s:o,s:s,s:s,s:s}],s:[{s:{s:o,s:o}}]}", "compare", "key", record_key_encoded(guest), "target",
-                             "MOD", "result", "EQUAL", "mod_revision", revision_text, "success", "request_put", "key",
-                             record_key_encoded(guest), "value", base64_encode(text));
+    json_t *body = json_pack("{s:[{s:o,s:s,s:s,s:s}],s:[{s:{s:o,s:o}}]}", "compare", "key", record_key_encoded(guest),
+                             "target", "MOD", "result", "EQUAL", "mod_revision", revision_text, "success",
+                             "request_put", "key", record_key_encoded(guest), "value", base64_encode(text));
     json_t *answer = store_post("/v3/kv/txn", body);
     bool ok = json_is_true(json_object_get(answer, "succeeded"));
     json_decref(answer);
@@ -187,8 +189,8 @@ bool handler_peer_outdated(const char *guest)
         return false;
     }
     char request[256];
-    snprintf(request, sizeof(request), "{\"v\":1,\"id\":\"fence-peer\",\"verb\":\"peer.outdate\",\"args\":{\"guest\":\"%s\"}}\n",
-             guest);
+    snprintf(request, sizeof(request),
+             "{\"v\":1,\"id\":\"fence-peer\",\"verb\":\"peer.outdate\",\"args\":{\"guest\":\"%s\"}}\n", guest);
     char *reply = send_text(fd, request) ? receive_text(fd, true) : NULL;
     json_t *answer = reply ? json_loads(reply, JSON_REJECT_DUPLICATES, NULL) : NULL;
     bool confirmed = json_is_true(json_object_get(answer, "ok")) &&

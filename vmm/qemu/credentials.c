@@ -56,17 +56,16 @@ static gboolean file_copy(const char *from_folder, const char *to_folder, const 
     return ok || holdfast_error_set_errno(error, err, "cannot write %s", to);
 }
 
-/* The group ffdhe2048 of RFC 7919. Without this file QEMU makes Diffie-Hellman parameters of its own at every incoming migration: a second on good
- * hardware, minutes under emulation, with its monitor deaf meanwhile. */
-static const char dh_params[] =
-    "-----BEGIN DH PARAMETERS-----\n"
-    "MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz\n"
-    "+8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a\n"
-    "87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7\n"
-    "YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi\n"
-    "7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD\n"
-    "ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==\n"
-    "-----END DH PARAMETERS-----\n";
+/* The group ffdhe2048 of RFC 7919. Without this file QEMU makes Diffie-Hellman parameters of its own at every incoming
+ * migration: a second on good hardware, minutes under emulation, with its monitor deaf meanwhile. */
+static const char dh_params[] = "-----BEGIN DH PARAMETERS-----\n"
+                                "MIIBCAKCAQEA//////////+t+FRYortKmq/cViAnPTzx2LnFg84tNpWp4TZBFGQz\n"
+                                "+8yTnc4kmz75fS/jY2MMddj2gbICrsRhetPfHtXV/WVhJDP1H18GbtCFY2VVPe0a\n"
+                                "87VXE15/V8k1mE8McODmi3fipona8+/och3xWKE2rec1MKzKT0g6eXq8CrGCsyT7\n"
+                                "YdEIqUuyyOP7uWrat2DX9GgdT0Kj3jlN9K5W7edjcrsZCwenyO4KbXCeAvzhzffi\n"
+                                "7MA0BM0oNC9hkXL+nOmFg/+OTxIy7vKBg8P+OxtMb61zO7X8vC7CIAXFjvGDfRaD\n"
+                                "ssbzSibBsu/6iGtCOGEoXJf//////////wIBAg==\n"
+                                "-----END DH PARAMETERS-----\n";
 
 static gboolean dh_params_write(const char *folder, gid_t gid, GError **error)
 {
@@ -74,13 +73,14 @@ static gboolean dh_params_write(const char *folder, gid_t gid, GError **error)
     if (!file_write_durable(path, dh_params, -1, 0640, error)) {
         return FALSE;
     }
-    return chown(path, geteuid(), gid) == 0 || holdfast_error_set_errno(error, errno, "cannot give %s to the guest", path);
+    return chown(path, geteuid(), gid) == 0 ||
+           holdfast_error_set_errno(error, errno, "cannot give %s to the guest", path);
 }
 
 static void copies_remove(const char *folder)
 {
-    static const char *const names[] = {"ca-cert.pem", "client-cert.pem", "client-key.pem", "server-cert.pem",
-                                        "server-key.pem", DH_PARAMS};
+    static const char *const names[] = {"ca-cert.pem",     "client-cert.pem", "client-key.pem",
+                                        "server-cert.pem", "server-key.pem",  DH_PARAMS};
     for (gsize i = 0; i < G_N_ELEMENTS(names); i++) {
         g_autofree char *path = g_build_filename(folder, names[i], NULL);
         unlink(path);

@@ -17,13 +17,15 @@ static int count(xmlXPathContext *context, const char *expression)
 
 static void test_metadata(void)
 {
-    static const char *const actions[] = {"start", "stop", "monitor", "migrate_to", "migrate_from", "reload-agent", "validate-all", "meta-data"};
+    static const char *const actions[] = {"start",        "stop",         "monitor",      "migrate_to",
+                                          "migrate_from", "reload-agent", "validate-all", "meta-data"};
     xmlDoc *document = xmlReadMemory(ocf_metadata, (int) strlen(ocf_metadata), "metadata.xml", NULL, XML_PARSE_NONET);
     g_assert_nonnull(document);
     xmlXPathContext *context = xmlXPathNewContext(document);
     g_assert_cmpint(count(context, "/resource-agent[@name='guest']/version[text()='1.1']"), ==, 1);
     g_assert_cmpint(count(context, "//parameter[@name='guest'][@required='1'][@unique='1']"), ==, 1);
-    /* A reloadable guest parameter would let a rename restart nothing; only the revision may change under a running guest. */
+    /* A reloadable guest parameter would let a rename restart nothing; only the revision may change under a running
+     * guest. */
     g_assert_cmpint(count(context, "//parameter[@reloadable='1']"), ==, 1);
     g_assert_cmpint(count(context, "//parameter[@name='revision'][@reloadable='1']"), ==, 1);
     for (gsize i = 0; i < G_N_ELEMENTS(actions); i++) {

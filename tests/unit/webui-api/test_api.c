@@ -361,7 +361,8 @@ static void test_upload(Fixture *fixture, gconstpointer unused)
     g_autofree char *args = fake_agent_args(fixture->agent, "image.import");
     g_assert_nonnull(strstr(args, "\"name\":\"debian\""));
     g_assert_nonnull(strstr(args, fixture->spool));
-    /* The sweeper learns that the import ended and removes the file; a stop before it has read that answer would leave the file to the next start. */
+    /* The sweeper learns that the import ended and removes the file; a stop before it has read that answer would leave
+     * the file to the next start. */
     json_decref(fake_agent_seen(fixture->agent, "op.show"));
     gint64 deadline_us = g_get_monotonic_time() + 30 * G_USEC_PER_SEC;
     while (folder_entries(fixture->spool) > 0 && g_get_monotonic_time() < deadline_us) {
