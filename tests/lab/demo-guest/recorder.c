@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The demo guest's only service: it keeps a log of numbered records and acknowledges each one only when it is on the disk.
+ * The demo guest's only service: it keeps a log of numbered records and acknowledges each one only when it is on the
+ * disk.
  *
- * This is the witness of the whole lab: "no acknowledged record was lost" is judged by what it answered. So there is one rule: "A" is sent
- * after fdatasync() returned 0, and after any failed write or sync the process never acknowledges again (on Linux a second fdatasync
- * after a failed one may succeed although the data is gone).
+ * This is the witness of the whole lab: "no acknowledged record was lost" is judged by what it answered. So there is
+ * one rule: "A" is sent after fdatasync() returned 0, and after any failed write or sync the process never acknowledges
+ * again (on Linux a second fdatasync after a failed one may succeed although the data is gone).
  *
- * Protocol on TCP, one request a line: "W <client> <seq> <payload>" -> "A <client> <seq>" or "F <client> <seq> <reason>";
- * "R" -> every record as "<number> <client> <seq> <payload>", then "E <count>"; "I" -> "I <boot_id> <uptime_ms> <records> <instance> <ticks>".
- * `instance` is random per process and `ticks` counts since its start: both go on unchanged across a live migration and start anew after a restart.
+ * Protocol on TCP, one request a line: "W <client> <seq> <payload>" -> "A <client> <seq>" or "F <client> <seq>
+ * <reason>"; "R" -> every record as "<number> <client> <seq> <payload>", then "E <count>"; "I" -> "I <boot_id>
+ * <uptime_ms> <records> <instance> <ticks>". `instance` is random per process and `ticks` counts since its start: both
+ * go on unchanged across a live migration and start anew after a restart.
  *
- * Log format, one record a line: "<number> <client> <seq> <payload> <crc32 of what precedes the last space, 8 hex>". A torn last line, which can only
- * be an unacknowledged record, is cut off at start; a bad record before the last one is corruption: the recorder says so and serves nothing. */
+ * Log format, one record a line: "<number> <client> <seq> <payload> <crc32 of what precedes the last space, 8 hex>". A
+ * torn last line, which can only be an unacknowledged record, is cut off at start; a bad record before the last one is
+ * corruption: the recorder says so and serves nothing. */
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -52,7 +55,7 @@ static uint32_t crc32_of(const char *data, size_t size)
 {
     uint32_t crc = 0xffffffff;
     for (size_t i = 0; i < size; i++) {
-        crc ^= (unsigned char)data[i];
+        crc ^= (unsigned char) data[i];
         for (int bit = 0; bit < 8; bit++) {
             crc = crc >> 1 ^ (0xedb88320 & -(crc & 1));
         }
@@ -71,7 +74,7 @@ static bool write_all(int fd, const char *data, size_t size)
             return false;
         }
         data += done;
-        size -= (size_t)done;
+        size -= (size_t) done;
     }
     return true;
 }
@@ -90,15 +93,17 @@ static void client_send(Client *client, const char *data, size_t size)
     }
 }
 
-/* --- the log ------------------------------------------------------------------------------------------------------------- */
+/* --- the log
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static bool line_is_good(const char *line, size_t length, uint64_t number)
 {
     const char *space = memrchr(line, ' ', length);
-    if (!space || (size_t)(line + length - space) != 9) {
+    if (!space || (size_t) (line + length - space) != 9) {
         return false;
     }
-    return strtoull(line, NULL, 10) == number && strtoul(space + 1, NULL, 16) == crc32_of(line, (size_t)(space - line));
+    return strtoull(line, NULL, 10) == number &&
+           strtoul(space + 1, NULL, 16) == crc32_of(line, (size_t) (space - line));
 }
 
 /* Count the records, cut off a torn tail. False: the log is corrupt before its end, or cannot be read. */
@@ -116,11 +121,12 @@ static bool log_recover(Recorder *recorder, const char *path)
     ssize_t length;
     while ((length = getline(&line, &capacity, file)) > 0) {
         if (torn) {
-            fprintf(stderr, "recorder: %s: record %" PRIu64 " is corrupt and is not the last\n", path, recorder->records + 1);
+            fprintf(stderr, "recorder: %s: record %" PRIu64 " is corrupt and is not the last\n", path,
+                    recorder->records + 1);
             good = false;
             break;
         }
-        if (line[length - 1] == '\n' && line_is_good(line, (size_t)length - 1, recorder->records + 1)) {
+        if (line[length - 1] == '\n' && line_is_good(line, (size_t) length - 1, recorder->records + 1)) {
             recorder->records++;
             good_end += length;
         } else {
@@ -141,9 +147,9 @@ static bool log_append(Recorder *recorder, const char *text)
 {
     char record[MAX_LINE + 64];
     int length = snprintf(record, sizeof record - 16, "%" PRIu64 " %s", recorder->records + 1, text);
-    uint32_t crc = crc32_of(record, (size_t)length);
+    uint32_t crc = crc32_of(record, (size_t) length);
     length += snprintf(record + length, 16, " %08x\n", crc);
-    if (recorder->broken || !write_all(recorder->log_fd, record, (size_t)length) || fdatasync(recorder->log_fd) != 0) {
+    if (recorder->broken || !write_all(recorder->log_fd, record, (size_t) length) || fdatasync(recorder->log_fd) != 0) {
         if (!recorder->broken) {
             fprintf(stderr, "recorder: I/O error: %s; nothing is acknowledged from here on\n", strerror(errno));
         }
@@ -167,11 +173,11 @@ static void log_dump(Recorder *recorder, Client *client)
         return;
     }
     while (count < recorder->records && client->fd >= 0 && (length = getline(&line, &capacity, file)) > 10) {
-        if (!line_is_good(line, (size_t)length - 1, count + 1)) {
+        if (!line_is_good(line, (size_t) length - 1, count + 1)) {
             break;
         }
         line[length - 10] = '\n'; /* sent without the checksum */
-        client_send(client, line, (size_t)length - 9);
+        client_send(client, line, (size_t) length - 9);
         count++;
     }
     free(line);
@@ -181,16 +187,17 @@ static void log_dump(Recorder *recorder, Client *client)
         return;
     }
     char end[32];
-    client_send(client, end, (size_t)snprintf(end, sizeof end, "E %" PRIu64 "\n", count));
+    client_send(client, end, (size_t) snprintf(end, sizeof end, "E %" PRIu64 "\n", count));
 }
 
-/* --- requests ------------------------------------------------------------------------------------------------------------ */
+/* --- requests
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static uint64_t uptime_ms(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
 }
 
 static void handle_write(Recorder *recorder, Client *client, const char *text)
@@ -203,8 +210,9 @@ static void handle_write(Recorder *recorder, Client *client, const char *text)
         return;
     }
     bool stored = log_append(recorder, text);
-    int length = snprintf(answer, sizeof answer, stored ? "A %s %" PRIu64 "\n" : "F %s %" PRIu64 " I/O error\n", name, sequence);
-    client_send(client, answer, (size_t)length);
+    int length =
+        snprintf(answer, sizeof answer, stored ? "A %s %" PRIu64 "\n" : "F %s %" PRIu64 " I/O error\n", name, sequence);
+    client_send(client, answer, (size_t) length);
 }
 
 static void handle_line(Recorder *recorder, Client *client, const char *line)
@@ -215,9 +223,9 @@ static void handle_line(Recorder *recorder, Client *client, const char *line)
     } else if (strcmp(line, "R") == 0) {
         log_dump(recorder, client);
     } else if (strcmp(line, "I") == 0) {
-        int length = snprintf(answer, sizeof answer, "I %s %" PRIu64 " %" PRIu64 " %016" PRIx64 " %" PRIu64 "\n", recorder->boot_id,
-                              uptime_ms(), recorder->records, recorder->instance, recorder->ticks);
-        client_send(client, answer, (size_t)length);
+        int length = snprintf(answer, sizeof answer, "I %s %" PRIu64 " %" PRIu64 " %016" PRIx64 " %" PRIu64 "\n",
+                              recorder->boot_id, uptime_ms(), recorder->records, recorder->instance, recorder->ticks);
+        client_send(client, answer, (size_t) length);
     } else {
         client_send(client, "? W, R or I\n", 12);
     }
@@ -230,21 +238,22 @@ static void client_read(Recorder *recorder, Client *client)
         client_close(client);
         return;
     }
-    client->used += (size_t)got;
+    client->used += (size_t) got;
     char *end, *start = client->input;
-    while (client->fd >= 0 && (end = memchr(start, '\n', client->used - (size_t)(start - client->input)))) {
+    while (client->fd >= 0 && (end = memchr(start, '\n', client->used - (size_t) (start - client->input)))) {
         *end = '\0';
         handle_line(recorder, client, start);
         start = end + 1;
     }
-    client->used -= (size_t)(start - client->input);
+    client->used -= (size_t) (start - client->input);
     memmove(client->input, start, client->used);
     if (client->fd >= 0 && client->used == sizeof client->input) {
         client_close(client); /* a line longer than MAX_LINE */
     }
 }
 
-/* --- the process --------------------------------------------------------------------------------------------------------- */
+/* --- the process
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void client_accept(Recorder *recorder, int listener)
 {
@@ -268,9 +277,9 @@ static void client_accept(Recorder *recorder, int listener)
 static int listen_on(int port)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t) port)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 16) != 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *) &address, sizeof address) != 0 || listen(fd, 16) != 0) {
         return -1;
     }
     return fd;
@@ -332,7 +341,7 @@ int main(int argc, char **argv)
     }
     read_boot_id(&recorder);
     if (getrandom(&recorder.instance, sizeof recorder.instance, GRND_NONBLOCK) != sizeof recorder.instance) {
-        recorder.instance = (uint64_t)time(NULL) << 32 ^ uptime_ms();
+        recorder.instance = (uint64_t) time(NULL) << 32 ^ uptime_ms();
     }
     recorder.log_fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (recorder.log_fd < 0 || fsync(recorder.log_fd) != 0 || !log_recover(&recorder, path)) {
@@ -344,7 +353,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "recorder: cannot listen on port %d: %s\n", port, strerror(errno));
         return 1;
     }
-    printf("recorder: ready, %" PRIu64 " records, port %d, %" PRIu64 " ms after boot\n", recorder.records, port, uptime_ms());
+    printf("recorder: ready, %" PRIu64 " records, port %d, %" PRIu64 " ms after boot\n", recorder.records, port,
+           uptime_ms());
     fflush(stdout);
     serve(&recorder, listener, ticker);
 }
