@@ -49,7 +49,7 @@ def test_peers_find_the_cluster_clean(cluster):
     assert health.count("is healthy") == 3, health
 
 
-@pytest.mark.parametrize("after_s", [1.5, 4.0])
+@pytest.mark.parametrize("after_s", [1.5, pytest.param(4.0, marks=pytest.mark.full)])
 def test_creation_killed_half_way_converges(cluster, after_s):
     """The daemon of the initialising node is killed while it builds the replica: the guest gets ready all the same."""
     node = cluster.names[0]
