@@ -2,7 +2,6 @@
 """Power cuts: the guest comes back once, elsewhere, with every acknowledged write; nobody is disturbed without need."""
 import time
 
-import pytest
 from holdfast_check import history
 from holdfast_check.cluster import wait_for
 
@@ -33,8 +32,12 @@ def move_dc_from(cluster, node, others):
     return wait_for(f"a DC among {others}", lambda: (dc := cluster.dc(others[0])) in others and dc, 180, 2)
 
 
-def test_power_cut_of_the_guests_node_and_its_return(cluster, writing):
-    home, peer, _ = place(cluster)
+def test_power_cut_of_the_guests_node_while_another_is_dc_and_its_return(cluster, writing):
+    home, peer, third = place(cluster)
+    if cluster.dc(third) == home:
+        cluster.cli(home, "guest", "migrate", "demo", peer)
+        home, peer = peer, home
+    assert cluster.dc(third) != home
     writing.wait_ok(time.monotonic())
     cluster.lab.power(home, "off")
     cut = time.monotonic()
@@ -45,20 +48,6 @@ def test_power_cut_of_the_guests_node_and_its_return(cluster, writing):
     # The fenced node is powered on again by the cluster itself, resyncs, and the guest is protected again where it is.
     wait_for(f"{home} to be powered on again", lambda: home in cluster.alive(), 300, 2)
     cluster.wait_guest(peer, on=peer, protected=True, timeout_s=420)
-    settle_verdict(cluster, writing)
-
-
-@pytest.mark.full
-def test_power_cut_of_the_guests_node_while_another_is_dc(cluster, writing):
-    home, peer, third = place(cluster)
-    if cluster.dc(third) == home:
-        cluster.cli(home, "guest", "migrate", "demo", peer)
-        home, peer = peer, home
-    assert cluster.dc(third) != home
-    writing.wait_ok(time.monotonic())
-    cluster.lab.power(home, "off")
-    writing.wait_ok(time.monotonic(), 400)
-    cluster.wait_guest(peer, on=peer)
     settle_verdict(cluster, writing)
 
 
