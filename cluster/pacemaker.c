@@ -84,6 +84,11 @@ gboolean pacemaker_cleanup(const ProcessRunner *runner, const char *resource, GE
     return tool_run(runner, argv, CHANGE_TIMEOUT_MS, &result, error);
 }
 
+gboolean pacemaker_confirm_off(const ProcessRunner *runner, const char *node, GError **error)
+{
+    return process_call(runner, 30000, NULL, error, "/usr/sbin/stonith_admin", "--confirm", node, NULL);
+}
+
 gboolean pacemaker_fence(const ProcessRunner *runner, const char *node, int timeout_s, GError **error)
 {
     if (!ident_check_name(node, "node", error)) {

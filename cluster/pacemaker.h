@@ -38,4 +38,6 @@ gboolean pacemaker_node_is_clean_down(const ProcessRunner *runner, const char *n
 gboolean pacemaker_node_clean_down_parse(const char *node_state_xml, gboolean *ret, GError **error); /* pure */
 gboolean pacemaker_standby(const ProcessRunner *runner, const char *node, gboolean on, GError **error);
 gboolean pacemaker_cleanup(const ProcessRunner *runner, const char *resource, GError **error);
+/* Tell Pacemaker that an operator vouches for `node` being off, when no device can (stonith_admin --confirm). */
+gboolean pacemaker_confirm_off(const ProcessRunner *runner, const char *node, GError **error);
 gboolean pacemaker_fence(const ProcessRunner *runner, const char *node, int timeout_s, GError **error);

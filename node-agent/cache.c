@@ -96,18 +96,27 @@ static gboolean reload(Cache *cache, gint64 *ret_revision, GError **error)
     return TRUE;
 }
 
-/* The store compacted what we had not seen. One blocking list in the main loop, seldom and bounded by the store's
- * deadline. */
-static void on_reset(gpointer user_data)
+/* One blocking list in the main loop, seldom and bounded by the store's deadline; repeated until it succeeds, since
+ * what was missed never comes again. */
+static gboolean reload_until_done(gpointer user_data)
 {
     Cache *cache = user_data;
     gint64 revision = 0;
     g_autoptr(GError) error = NULL;
     if (!reload(cache, &revision, &error)) {
         log_line(LOG_LEVEL_WARNING, "store: cannot reload after a gap in the watch: %s", error->message);
-        return;
+        return G_SOURCE_CONTINUE;
     }
     cache->changed(NULL, cache->user_data);
+    return G_SOURCE_REMOVE;
+}
+
+/* The store compacted what we had not seen. */
+static void on_reset(gpointer user_data)
+{
+    if (reload_until_done(user_data) == G_SOURCE_CONTINUE) {
+        g_timeout_add_seconds(1, reload_until_done, user_data);
+    }
 }
 
 gboolean cache_load(Cache *cache, GError **error)

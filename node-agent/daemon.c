@@ -137,7 +137,7 @@ void daemon_kick_node(Daemon *daemon)
 void daemon_kick_operation(Daemon *daemon, const char *id)
 {
     g_autofree char *key = g_strconcat("op/", id, NULL);
-    worker_kick(daemon->worker, key, operation_drive);
+    worker_kick(daemon->drivers, key, operation_drive);
 }
 
 json_t *daemon_peer_call(Daemon *daemon, const char *node, const char *verb, json_t *arguments, int timeout_ms,

@@ -25,7 +25,8 @@ typedef struct {
     Cache *cache;
     Membership *membership; /* main context only; others use daemon_view() */
     Peer *peer;
-    Worker *worker;
+    Worker *worker;  /* the level-triggered loops */
+    Worker *drivers; /* operations, which may take an hour: they must not keep the loops from running */
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
 

@@ -139,6 +139,9 @@ static gboolean shoot(Proof *proof, GError **error)
     for (int tries = 1;; tries++) {
         g_autoptr(GError) problem = NULL;
         gint64 begin_us = g_get_monotonic_time();
+        if (!check_empty(proof, error)) { /* a guest may have come since the first look */
+            return FALSE;
+        }
         if (pacemaker_fence(proof->daemon->runner, proof->node, SHOT_TIMEOUT_S, &problem)) {
             proof->device->proven_ms = (g_get_monotonic_time() - begin_us) / 1000;
             return TRUE;
@@ -188,6 +191,14 @@ void drive_fence_prove(Daemon *daemon, Operation *operation)
     if (!device) {
         g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
                     "node '%s' has no fence device; set one with 'holdfast fence set'", node);
+        operation_end(daemon, operation, error);
+        return;
+    }
+    if (device->state == FENCE_PROVING) {
+        /* Begun before and cut off: never shoot a second time unasked. */
+        device_save(&proof, FENCE_UNPROVEN, "the proof was interrupted", NULL);
+        g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the proof of %s was interrupted; ask for it again",
+                    node);
         operation_end(daemon, operation, error);
         return;
     }

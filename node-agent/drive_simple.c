@@ -74,8 +74,13 @@ void drive_guest_stop(Daemon *daemon, Operation *operation)
     if (g_strcmp0(operation->argument, "force") != 0) {
         powerdown(daemon, operation, name);
     }
-    operation_stage(daemon, operation, "Pacemaker stops the guest");
-    if (guest_set_desired(daemon, name, GUEST_DESIRED_STOPPED, &error)) {
+    if (operation_cancel_requested(daemon, operation)) {
+        g_set_error_literal(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+                            "cancelled; if the guest has shut down meanwhile it is started again");
+    } else {
+        operation_stage(daemon, operation, "Pacemaker stops the guest");
+    }
+    if (!error && guest_set_desired(daemon, name, GUEST_DESIRED_STOPPED, &error)) {
         daemon_kick_cluster(daemon);
         wait_stopped(daemon, name, &error);
     }

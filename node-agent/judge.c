@@ -48,8 +48,9 @@ static Verdict judge_running(Daemon *daemon, Operation *operation, const Guest *
     if (resource && g_strcmp0(resource->role, "Started") == 0 && resource->node && !resource->pending) {
         return JUDGE_DONE;
     }
+    g_autofree char *start_failure = g_strconcat(guest->name, "_start_", NULL);
     for (char **failure = pacemaker->failures; resource && !resource->pending && failure && *failure; failure++) {
-        if (strstr(*failure, guest->name) && strstr(*failure, "start")) {
+        if (g_str_has_prefix(*failure, start_failure)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
                         "the guest could not be started: %s; repair the cause, then 'holdfast guest start %s'",
                         *failure, guest->name);

@@ -19,6 +19,7 @@
 #include <systemd/sd-daemon.h>
 
 #define WORKER_THREADS 32
+#define DRIVER_THREADS 64
 #define CALLER_THREADS 16
 #define TICK_S 3
 #define JOIN_RETRY_S 10
@@ -182,6 +183,7 @@ static gboolean daemon_open(Daemon *daemon, GError **error)
     }
     daemon->loop = g_main_loop_new(NULL, FALSE);
     daemon->worker = worker_new(WORKER_THREADS, daemon);
+    daemon->drivers = worker_new(DRIVER_THREADS, daemon);
     daemon->callers = g_thread_pool_new(call_answer, daemon, CALLER_THREADS, FALSE, NULL);
     daemon->cache = cache_new(daemon->store, on_store_change, daemon);
     return TRUE;

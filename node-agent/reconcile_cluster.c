@@ -66,7 +66,7 @@ static gboolean gone_on(Daemon *daemon, const char *node, const char *guest)
 }
 
 /* All replicas are gone: one transaction takes the guest's keys out of the store. */
-static void finish_deletion(Daemon *daemon, const Guest *guest)
+static void finish_deletion(Daemon *daemon, const Guest *guest, gint64 revision)
 {
     g_autoptr(StoreTxn) txn = store_txn_new();
     g_autoptr(GError) error = NULL;
@@ -78,6 +78,8 @@ static void finish_deletion(Daemon *daemon, const Guest *guest)
             return;
         }
     }
+    /* Only the very document that was looked at: a namesake created meanwhile is another guest. */
+    store_txn_if_revision(txn, guest_key, revision);
     store_txn_delete(txn, guest_key);
     store_txn_delete(txn, record);
     store_txn_delete(txn, slot);
@@ -110,18 +112,14 @@ static void drop_preference(Daemon *daemon, Guest *guest, gint64 revision, const
 
 static void follow_guests(Daemon *daemon, const PacemakerStatus *pacemaker)
 {
-    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
-    for (guint i = 0; i < guests->len; i++) {
-        Guest *guest = guests->pdata[i];
-        if (guest->deleting) {
-            finish_deletion(daemon, guest);
-        } else if (guest->preferred_node) {
-            g_autofree char *key = g_strconcat("guest/", guest->name, NULL);
-            gint64 revision = 0;
-            g_autoptr(Guest) fresh = cache_object(daemon->cache, &guest_type, key, &revision);
-            if (fresh) {
-                drop_preference(daemon, fresh, revision, pacemaker);
-            }
+    g_autoptr(GPtrArray) entries = cache_list(daemon->cache, STORE_ROOT "guest/");
+    for (guint i = 0; i < entries->len; i++) {
+        const StoreEntry *entry = entries->pdata[i];
+        g_autoptr(Guest) guest = object_from_text(&guest_type, entry->value, entry->key, NULL);
+        if (guest && guest->deleting) {
+            finish_deletion(daemon, guest, entry->mod_revision);
+        } else if (guest && guest->preferred_node) {
+            drop_preference(daemon, guest, entry->mod_revision, pacemaker);
         }
     }
 }

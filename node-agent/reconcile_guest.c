@@ -147,6 +147,18 @@ static gboolean initialised_rule(const Record *before, gpointer user_data, Recor
     return TRUE;
 }
 
+static gboolean all_up_to_date(const GuestWork *work)
+{
+    for (guint i = 0; i < work->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        if (!drbd_state_read(guest_minor(&work->manifest->guest, (int) i), &state, NULL) ||
+            !drbd_state_is_up_to_date_pair(&state)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* First data, by nodes[0] alone, once both sides are there. A kill anywhere in between leaves RECORD_NEW, and all is
  * done again. */
 static gboolean initialise(GuestWork *work, GError **error)
@@ -163,8 +175,13 @@ static gboolean initialise(GuestWork *work, GError **error)
         }
     }
     FillProgress progress = {.work = work};
-    if (!volume_set_initialise(&work->set, on_fill_progress, &progress, NULL, error) ||
-        !record_update(daemon->store, guest->name, initialised_rule, work, NULL, &work->record, error)) {
+    if (!volume_set_initialise(&work->set, on_fill_progress, &progress, NULL, error)) {
+        return FALSE;
+    }
+    if (work->manifest->peer_node && !all_up_to_date(work)) {
+        return TRUE; /* the peer was away meanwhile: wait for its resync, then once more */
+    }
+    if (!record_update(daemon->store, guest->name, initialised_rule, work, NULL, &work->record, error)) {
         return FALSE;
     }
     g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
@@ -224,7 +241,8 @@ static gboolean mark_rule(const Record *before, gpointer user_data, Record *afte
 /* A replica that leaves gracefully never calls the fence-peer handler here: DRBD knows its disk for Outdated and writes
  * go on. The record must say the same. An unknown peer disk is not ours to judge: that is the handler's case, with its
  * stronger conditions. */
-static void mark_known_stale_peer(GuestWork *work)
+/* FALSE: it has to be done and could not be; to be tried again at once. */
+static gboolean mark_known_stale_peer(GuestWork *work)
 {
     static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
     const Guest *guest = &work->manifest->guest;
@@ -233,7 +251,7 @@ static void mark_known_stale_peer(GuestWork *work)
         work->record.handover_to[0] != '\0' || !record_is_in_sync(&work->record, work->manifest->peer_node) ||
         !g_str_equal(work->record.owner, ident_node_name()) ||
         !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
-        return;
+        return TRUE;
     }
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
@@ -242,10 +260,12 @@ static void mark_known_stale_peer(GuestWork *work)
         }
     }
     g_autoptr(GError) error = NULL;
-    if (known_stale && !record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
-        log_line(LOG_LEVEL_WARNING, "guest '%s': %s could not be recorded as out of sync: %s", guest->name,
-                 work->manifest->peer_node, error->message);
+    if (!known_stale || record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
+        return TRUE;
     }
+    log_line(LOG_LEVEL_WARNING, "guest '%s': %s could not be recorded as out of sync: %s", guest->name,
+             work->manifest->peer_node, error->message);
+    return FALSE;
 }
 
 static void remove_replica(GuestWork *work)
@@ -303,14 +323,14 @@ static gboolean converge(GuestWork *work)
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
-    mark_known_stale_peer(work);
+    gboolean recorded = mark_known_stale_peer(work);
     if (ready) {
         clear_after_resync(work);
     }
     if (error) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
-    return ready;
+    return ready && recorded;
 }
 
 /* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at

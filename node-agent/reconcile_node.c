@@ -7,6 +7,7 @@
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/setup/context.h"
 #include "storage/pool.h"
@@ -18,6 +19,7 @@
 
 #define FENCE_PEER_HELPER "/usr/lib/holdfast/holdfast-fence-peer"
 #define CONNECT_WAIT_MS 5000
+#define LOCK_TIMEOUT_MS 5000
 /* lvs and its like are not run more often than this for the figures of a node. */
 #define STATUS_EVERY_US (30 * G_USEC_PER_SEC)
 
@@ -75,6 +77,13 @@ void reconcile_resume_replicas(Daemon *daemon)
             continue;
         }
         VolumeSet set = guest_volume_set(daemon->runner, manifest);
+        set.peer_absent =
+            TRUE; /* no waiting per guest: one common deadline below, or many absent peers would keep us from READY */
+        LOCK_AUTO int lock = lock_take(*guest, LOCK_TIMEOUT_MS, &problem);
+        if (lock < 0) {
+            log_line(LOG_LEVEL_WARNING, "guest '%s': %s", *guest, problem->message);
+            continue;
+        }
         if (!volume_set_activate(&set, &problem)) {
             log_line(LOG_LEVEL_WARNING, "guest '%s': replica not up: %s", *guest, problem->message);
         }

@@ -105,6 +105,21 @@ static json_t *fence_prove(const VerbCall *call, GError **error)
     return verb_operation(call, operation_new("fence.prove", target, NULL, driver), error);
 }
 
+/* The shot failed: a proven device that died with its node (a pulled power cord takes the BMC too). The operator's word
+ * counts, unless the device itself contradicts it. */
+static gboolean vouch_for_dead_device(const VerbCall *call, const char *node, GError **error)
+{
+    g_autofree char *key = g_strconcat("fence/", node, NULL);
+    g_autoptr(FenceDevice) device = cache_object(call->daemon->cache, &fence_device_type, key, NULL);
+    FencePower power = FENCE_POWER_UNKNOWN;
+    if (device && fence_device_status(call->daemon->runner, device, &power, NULL) && power == FENCE_POWER_ON) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the power device of %s says that it is on: switch it off first", node);
+        return FALSE;
+    }
+    return pacemaker_confirm_off(call->daemon->runner, node, error);
+}
+
 static json_t *fence_confirm(const VerbCall *call, GError **error)
 {
     const char *node = fence_node(call, error);
@@ -130,12 +145,11 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
      * for down now. */
     g_autoptr(GError) problem = NULL;
     gboolean down = FALSE;
-    if (!pacemaker_fence(call->daemon->runner, node, 60, &problem) &&
-        (!pacemaker_node_is_clean_down(call->daemon->runner, node, &down, NULL) || !down)) {
-        g_propagate_error(error, g_steal_pointer(&problem));
-        return NULL;
+    if (pacemaker_fence(call->daemon->runner, node, 60, &problem) ||
+        (pacemaker_node_is_clean_down(call->daemon->runner, node, &down, NULL) && down)) {
+        return json_object();
     }
-    return json_object();
+    return vouch_for_dead_device(call, node, error) ? json_object() : NULL;
 }
 
 const Verb verbs_fence[] = {

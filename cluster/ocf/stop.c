@@ -16,6 +16,8 @@
  * Pacemaker is asked: one slow action here would hold up fencing and recovery of the whole cluster. */
 #define GRACE_MS 1200
 #define GRACE_POLL_MS 50
+#define FROZEN_LIMIT_MS 20000
+#define FROZEN_POLL_MS 200
 
 static void ask_for_powerdown(const OcfAgent *agent)
 {
@@ -39,19 +41,50 @@ static void release_record(OcfAgent *agent)
     }
 }
 
+/* I/O that is frozen just now (the peer died a moment ago) is released as soon as the loss is recorded: giving up at
+ * once would cost a healthy node. What stays frozen is given up, the node is fenced, and that is right. */
+static gboolean demote_patiently(const OcfAgent *agent, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) FROZEN_LIMIT_MS * 1000;
+    for (;;) {
+        g_autoptr(GError) problem = NULL;
+        if (volume_set_demote(&agent->volumes, &problem)) {
+            return TRUE;
+        }
+        int code = holdfast_error_code(problem);
+        if ((code != HOLDFAST_ERROR_BUSY && code != HOLDFAST_ERROR_TIMEOUT) || g_get_monotonic_time() > deadline_us) {
+            g_propagate_error(error, g_steal_pointer(&problem));
+            return FALSE;
+        }
+        g_usleep(FROZEN_POLL_MS * 1000);
+    }
+}
+
+/* A VMM that does not die in time (much memory to give back, a hung device) loses its disk first, by its gates; then it
+ * gets the rest of the time. */
+static gboolean take_disk_and_kill(OcfAgent *agent, GError **error)
+{
+    g_autoptr(GError) slow = NULL;
+    gboolean dead = agent->engine->kill(agent->runner, agent->guest, &slow);
+    if (agent->manifest && !demote_patiently(agent, error)) {
+        return FALSE;
+    }
+    if (!dead) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': its disks are taken away, but %s", agent->guest, slow->message);
+    }
+    return dead || agent->engine->kill(agent->runner, agent->guest, error);
+}
+
 int ocf_stop(OcfAgent *agent, GError **error)
 {
     ask_for_powerdown(agent);
     ocf_agent_step(agent, "powerdown");
-    if (!agent->engine->kill(agent->runner, agent->guest, error)) {
+    gboolean was_primary = ocf_agent_any_primary(agent);
+    if (!take_disk_and_kill(agent, error)) {
         return OCF_ERR_GENERIC;
     }
     if (!agent->manifest) {
         return OCF_SUCCESS;
-    }
-    gboolean was_primary = ocf_agent_any_primary(agent);
-    if (!volume_set_demote(&agent->volumes, error)) {
-        return OCF_ERR_GENERIC;
     }
     if (ocf_agent_any_primary(agent)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,

@@ -24,7 +24,7 @@ bool handler_guest_read(const char *guest, HandlerGuest *out);
 
 /* From /proc/drbd over all volumes of the guest. */
 typedef struct {
-    bool any_primary;
+    bool any_suspended;  /* I/O of a volume is frozen: a Primary lost its peer */
     bool all_connected;  /* every minor is connected to its peer */
     bool all_up_to_date; /* every local disk is UpToDate */
 } HandlerDisks;

@@ -69,7 +69,10 @@ static bool device_add(const char *line, HandlerDisks *out)
     if (sscanf(line, " %*d: cs:%31s ro:%63s ds:%63s", connection, roles, disks) != 3) {
         return false;
     }
-    out->any_primary |= strncmp(roles, "Primary/", 8) == 0;
+    /* The flags are the line's last word and begin with s(uspended) or r(unning). The role would mislead: while volume
+     * 1 of a guest is being promoted, volume 0 is Primary already. */
+    const char *flags = strrchr(line, ' ');
+    out->any_suspended |= flags && flags[1] == 's';
     out->all_connected &= strcmp(connection, "Connected") == 0 || strncmp(connection, "Sync", 4) == 0;
     out->all_up_to_date &= strncmp(disks, "UpToDate/", 9) == 0;
     return true;

@@ -6,7 +6,7 @@
  * runs while disks may be hung, so it uses libc and the store's unix socket only, locks its memory, and works with
  * holdfastd dead whenever corosync alone can prove the peer's absence.
  *
- * Two situations call it (DRBD 8.4 gives no other hint than the device's role):
+ * Two situations call it (DRBD 8.4 gives no other hint than the freeze flag in /proc/drbd):
  * - a Primary lost its peer and froze: write generation+1 without the peer, then exit. It waits as long as it takes.
  * - a Secondary is being promoted without its peer: the OCF agent has claimed the record already; answer at once from
  * it, since drbdsetup holds the resource's lock meanwhile. In doubt: failure, the agent tries again. */
@@ -47,6 +47,9 @@ static bool mark_peer(const HandlerGuest *guest)
     char reason[200];
     if (!handler_record_read(guest->guest, &record, &revision)) {
         return false;
+    }
+    if (record.state == RECORD_NEW) {
+        return true; /* being created: nobody may start it, so nothing hangs on who is in sync */
     }
     if (!record_mark(&record, guest->node, guest->boot_id, guest->peer, &next, reason, sizeof(reason))) {
         syslog(LOG_WARNING, "guest '%s': cannot record %s as out of sync: %s", guest->guest, guest->peer, reason);
@@ -123,7 +126,7 @@ static int fence_peer(const char *resource)
     if (guest.peer[0] == '\0' || !handler_disks_read(&guest, &disks)) {
         return STAY_FROZEN;
     }
-    return disks.any_primary ? frozen_primary(&guest) : promotion(&guest, &disks);
+    return disks.any_suspended ? frozen_primary(&guest) : promotion(&guest, &disks);
 }
 
 int main(int argc, char **argv)
