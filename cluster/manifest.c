@@ -23,6 +23,7 @@ static const JsonField manifest_fields[] = {
     {.name = "volumes", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(Manifest, volumes), .sub = &volume_type},
     {.name = "address", .kind = JSON_FIELD_STRING, .offset = offsetof(Manifest, address), .required = TRUE},
     {.name = "peer_node", .kind = JSON_FIELD_STRING, .offset = offsetof(Manifest, peer_node)},
+    {.name = "peer_id", .kind = JSON_FIELD_INT, .offset = offsetof(Manifest, peer_id), .min = 0, .max = G_MAXUINT32},
     {.name = "peer_address", .kind = JSON_FIELD_STRING, .offset = offsetof(Manifest, peer_address)},
     {.name = "bridges", .kind = JSON_FIELD_STRV, .offset = offsetof(Manifest, bridges)},
     {0},

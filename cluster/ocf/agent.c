@@ -62,6 +62,17 @@ gboolean ocf_agent_any_primary(const OcfAgent *agent)
     return FALSE;
 }
 
+static gboolean any_suspended(const OcfAgent *agent)
+{
+    for (guint i = 0; agent->manifest && i < agent->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        if (drbd_state_read(guest_minor(&agent->manifest->guest, (int) i), &state, NULL) && state.suspended) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 /* Rule 2 of the agent: running if the VMM is alive OR a volume is Primary. An incoming VMM on closed gates is not
  * running: it can write nothing, and a start here discards it. */
 OcfState ocf_agent_state(OcfAgent *agent, const char **ret_why)
@@ -81,6 +92,10 @@ OcfState ocf_agent_state(OcfAgent *agent, const char **ret_why)
         }
         return OCF_STATE_STOPPED;
     case VMM_BROKEN:
+        if (any_suspended(agent)) {
+            return OCF_STATE_RUNNING; /* its I/O is frozen, and with it perhaps its monitor: the handler's business, not
+                                         a failure */
+        }
         break;
     }
     *ret_why = "the VMM is alive but does not answer or has failed";

@@ -17,6 +17,8 @@
 #define GRACE_MS 1200
 #define GRACE_POLL_MS 50
 #define FROZEN_LIMIT_MS 20000
+#define DOUBT_LIMIT_MS 6000
+#define DOUBT_POLL_MS 500
 #define FROZEN_POLL_MS 200
 
 static void ask_for_powerdown(const OcfAgent *agent)
@@ -117,13 +119,16 @@ int ocf_monitor(OcfAgent *agent, GError **error)
     if (interval && !g_str_equal(interval, "0") && graceful_stop_under_way(agent)) {
         return OCF_SUCCESS;
     }
-    switch (ocf_agent_state(agent, &why)) {
-    case OCF_STATE_RUNNING:
-        return OCF_SUCCESS;
-    case OCF_STATE_STOPPED:
-        return OCF_NOT_RUNNING;
-    case OCF_STATE_PARTIAL:
-        break;
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) DOUBT_LIMIT_MS * 1000;
+    OcfState state = ocf_agent_state(agent, &why);
+    /* A VMM that is merely slow to answer is looked at again; a recurring monitor holds nobody up. */
+    while (state == OCF_STATE_PARTIAL && interval && !g_str_equal(interval, "0") &&
+           g_get_monotonic_time() < deadline_us) {
+        g_usleep(DOUBT_POLL_MS * 1000);
+        state = ocf_agent_state(agent, &why);
+    }
+    if (state != OCF_STATE_PARTIAL) {
+        return state == OCF_STATE_RUNNING ? OCF_SUCCESS : OCF_NOT_RUNNING;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': %s", agent->guest, why);
     return OCF_ERR_GENERIC;

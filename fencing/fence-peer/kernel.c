@@ -59,7 +59,9 @@ bool handler_guest_read(const char *guest, HandlerGuest *out)
         }
     }
     json_decref(manifest);
-    return ok;
+    /* Without the peer's node id corosync cannot be asked about it, and asking about id 0 would answer for ourselves.
+     */
+    return ok && (out->peer[0] == '\0' || out->peer_id != 0);
 }
 
 /* One device's line of /proc/drbd: " 16: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----". */
