@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The projection of the store into Pacemaker's CIB: cluster options and defaults of docs/DEFAULTS, one stonith device
- * (or manual device) per node, one primitive and its location constraints per guest. Level-triggered: desired CIB is a
- * pure function of live CIB and snapshot; what is not ours in the CIB stays untouched. Written on the DC as a versioned
- * patch (crm_diff, cibadmin --patch), so a concurrent change loses nothing. */
+ * The projection of the store into Pacemaker's CIB: cluster options and defaults of projection_options.c, one stonith
+ * device (or manual device) per node, one primitive and its location constraints per guest. Level-triggered: desired
+ * CIB is a pure function of live CIB and snapshot; what is not ours in the CIB stays untouched. Written on the DC as a
+ * versioned patch (crm_diff, cibadmin --patch), so a concurrent change loses nothing. */
 #pragma once
 
 #include "cluster/objects.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Carrying the projection out: query, compute, and write the difference as a patch that names the version it was made
- * from. Pacemaker 2.1.5 has no transactions and does not check quorum on writes (HA.md, finding 1): a patch that fits
+ * from. Pacemaker 2.1.5 has no transactions and does not check quorum on writes: a patch that fits
  * only one version of the CIB and our own look at have-quorum stand in for both. */
 #include "cluster/projection_parts.h"
 #include "common/error.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Cluster options, defaults and node memory of the projection: HA.md section 3. Pacemaker's own options and what an
+ * Cluster options, defaults and node memory of the projection. Pacemaker's own options and what an
  * operator sets stand in "cib-bootstrap-options", which has precedence over every other set, and stay untouched. */
 #include "cluster/projection_parts.h"
 

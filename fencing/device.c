@@ -221,8 +221,7 @@ static void parameter_drop_last(FenceDevice *device)
     g_clear_pointer(&device->parameters[count - 1], g_free);
 }
 
-/* Left to itself ipmitool asks the BMC for its cipher suites, and a BMC that ignores the question costs 44 s a shot
- * (HA.md, finding 9). */
+/* Left to itself ipmitool asks the BMC for its cipher suites, and a BMC that ignores the question costs 44 s a shot. */
 gboolean fence_device_pin(const ProcessRunner *runner, FenceDevice *device, GError **error)
 {
     static const char *const ciphers[] = {"cipher=17", "cipher=3"};

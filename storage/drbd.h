@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * DRBD 8.4 (the kernel's own module) through drbdsetup-84 and drbdmeta, and its state from /proc/drbd and events2. One
- * resource per guest, one minor per volume. Only the safe options of docs/STORAGE: protocol C, fencing
+ * resource per guest, one minor per volume. Only the safe options of storage/README.md: protocol C, fencing
  * resource-and-stonith, on-io-error call-local-io-error. */
 #pragma once
 

@@ -58,7 +58,7 @@ typedef struct {
     gboolean (*powerdown)(const char *run_folder, GError **error); /* ACPI; returns at once */
     gboolean (*kill)(const ProcessRunner *runner, const char *guest,
                      GError **error); /* SIGKILL the unit, wait until its cgroup is empty */
-    /* Source side of a live migration; see DESIGN in docs/MIGRATION. begin: start pre-copy and return. hold: stay in
+    /* Source side of a live migration; see docs/ARCHITECTURE.md. begin: start pre-copy and return. hold: stay in
      * pre-copy without switching over, sending next to nothing; call it when little remains (a waiting pre-copy costs a
      * core). switchover: let it stop the guest; returns in pre-switchover (paused, disks flushed). finish: send the
      * rest; returns when completed. cancel: guest keeps running here (or is resumed); REFUSED after "completed", when

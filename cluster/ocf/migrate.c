@@ -226,7 +226,7 @@ int ocf_migrate_to(OcfAgent *agent, const char *target, GError **error)
         return OCF_ERR_GENERIC;
     }
     if (record.state == RECORD_RUNNING && g_str_equal(record.owner, target)) {
-        return OCF_SUCCESS; /* a new DC repeats the request (HA.md 1.3); it was done already */
+        return OCF_SUCCESS; /* a new DC repeats the request; it was done already */
     }
     if (ocf_agent_state(agent, &why) != OCF_STATE_RUNNING) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s' does not run here", agent->guest);

@@ -2,7 +2,7 @@
  * Live migration with stock QEMU 7.2, both sides.
  *
  * The trouble: QEMU stops the guest by itself as soon as what is left fits into the downtime limit, and a quiet guest
- * fits at the end of the first pass. Ours may stop only when Pacemaker and the store are ready (DESIGN.md decision 8),
+ * fits at the end of the first pass. Ours may stop only when Pacemaker and the store are ready (docs/ARCHITECTURE.md),
  * and QEMU 7.2 has no such knob. Neither a starved stream (max-bandwidth) nor a tiny downtime-limit helps with a guest
  * that dirties nothing. What does is the latch: QEMU goes on iterating while `pending >= bandwidth * downtime-limit`,
  * pending includes dirty bitmaps, and bitmaps are sent only at the very end. So both sides get a null device and the

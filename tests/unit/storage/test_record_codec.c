@@ -150,7 +150,7 @@ static void test_claim(void)
     }
 }
 
-/* Every claim that the rules allow, over all records and facts that there are: the safety half of HA.md 1.5 as
+/* Every claim that the rules allow, over all records and facts that there are: the safety half of the rules as
  * invariants. */
 static void test_claim_invariants(void)
 {
