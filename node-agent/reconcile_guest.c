@@ -114,7 +114,6 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
 typedef struct {
     GuestWork *work;
     gint64 reported_us;
-    Operation *operation;
 } FillProgress;
 
 static void on_fill_progress(gint64 done_bytes, gint64 total_bytes, gpointer user_data)
@@ -190,6 +189,15 @@ static gboolean initialise(GuestWork *work, GError **error)
     return TRUE;
 }
 
+/* The record names us, in this life, as the running owner, and no hand-over stands: only then may we change who is in
+ * sync. */
+static gboolean we_own_it(const GuestWork *work)
+{
+    return work->manifest->peer_node && work->have_record && work->record.state == RECORD_RUNNING &&
+           work->record.handover_to[0] == '\0' && g_str_equal(work->record.owner, ident_node_name()) &&
+           g_str_equal(work->record.owner_boot_id, ident_boot_id());
+}
+
 static gboolean clear_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
     const GuestWork *work = user_data;
@@ -207,10 +215,7 @@ static gboolean clear_rule(const Record *before, gpointer user_data, Record *aft
 static void clear_after_resync(GuestWork *work)
 {
     const Guest *guest = &work->manifest->guest;
-    if (!work->manifest->peer_node || !work->have_record || work->record.state != RECORD_RUNNING ||
-        work->record.handover_to[0] != '\0' || record_is_in_sync(&work->record, work->manifest->peer_node) ||
-        !g_str_equal(work->record.owner, ident_node_name()) ||
-        !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
+    if (!we_own_it(work) || record_is_in_sync(&work->record, work->manifest->peer_node)) {
         return;
     }
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
@@ -247,10 +252,7 @@ static gboolean mark_known_stale_peer(GuestWork *work)
     static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
     const Guest *guest = &work->manifest->guest;
     gboolean known_stale = FALSE;
-    if (!work->manifest->peer_node || !work->have_record || work->record.state != RECORD_RUNNING ||
-        work->record.handover_to[0] != '\0' || !record_is_in_sync(&work->record, work->manifest->peer_node) ||
-        !g_str_equal(work->record.owner, ident_node_name()) ||
-        !g_str_equal(work->record.owner_boot_id, ident_boot_id())) {
+    if (!we_own_it(work) || !record_is_in_sync(&work->record, work->manifest->peer_node)) {
         return TRUE;
     }
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
