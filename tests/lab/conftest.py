@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every scenario starts from the saved cluster "base" (tests/lab/prepare) and its nodes' journals are kept when it fails."""
+import os
 import pathlib
 import sys
 
@@ -39,7 +40,8 @@ def keep_journals(cluster, folder):
 def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
     lab = Lab(progress=lambda text: print(text, flush=True))
-    lab.restore(BASE)
+    base = os.environ.get("HOLDFAST_LAB_BASE", BASE)
+    lab.restore(base, old_image=base != BASE)
     made = Cluster(lab)
     made.wait_guest(made.names[0], protected=True, timeout_s=180)
     made.wait_answering()

@@ -20,7 +20,7 @@ class LabPaths:
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,23}", self.name) or self.name in RESERVED:
             raise LabError(f"lab name '{self.name}' (HOLDFAST_LAB): must be 1 to 24 of a-z, 0-9 and '-', "
                            f"and not one of {', '.join(RESERVED)}")
-        self.root = pathlib.Path(root or REPOSITORY / "build" / "lab")
+        self.root = pathlib.Path(root or os.environ.get("HOLDFAST_LAB_ROOT") or REPOSITORY / "build" / "lab")
         self.folder = self.root / self.name
         self.layers = self.root / "layers"
         self.saved = self.root / "saved"
