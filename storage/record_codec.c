@@ -140,8 +140,12 @@ static bool has_only_known_keys(const json_t *document, char *reason, size_t siz
 static bool makes_sense(const Record *r, char *reason, size_t size)
 {
     bool standing = handover_stands(r);
-    if (r->state == RECORD_RUNNING && (!r->owner[0] || !r->owner_boot_id[0] || !record_is_in_sync(r, r->owner))) {
-        return refuse(reason, size, "owner: a running record needs an owner that is in sync, and its boot id");
+    if (r->state == RECORD_RUNNING && (!r->owner[0] || !r->owner_boot_id[0])) {
+        return refuse(reason, size, "owner: a running record needs an owner and its boot id");
+    }
+    /* An owner that lost its own disk runs on the other node's copy, which is then the only one (record_mark_self). */
+    if (r->state == RECORD_RUNNING && !record_is_in_sync(r, r->owner) && r->in_sync[1][0]) {
+        return refuse(reason, size, "in_sync: an owner that is not in sync itself leaves one node there, not two");
     }
     if (r->state != RECORD_NEW && !r->in_sync[0][0]) {
         return refuse(reason, size, "in_sync: must not be empty once the volumes are initialised");
@@ -297,9 +301,6 @@ static bool owner_may_edit(const Record *record, const char *node, const char *b
     if (!fits(peer) || strcmp(peer, node) == 0) {
         return refuse(reason, size, "the peer must be another node than %s", node);
     }
-    if (!record_is_in_sync(record, node)) {
-        return refuse(reason, size, "%s owns the guest but is not in sync itself: the record is damaged", node);
-    }
     return true;
 }
 
@@ -309,9 +310,37 @@ bool record_mark(const Record *record, const char *node, const char *boot_id, co
     if (!owner_may_edit(record, node, boot_id, peer, reason, reason_size)) {
         return false;
     }
+    if (!record_is_in_sync(record, node)) {
+        return refuse(reason, reason_size,
+                      "%s lost its own disk and the only current copy is on %s: without it nobody would have one", node,
+                      record->in_sync[0]);
+    }
     /* Generation+1 also when the peer is out already: a clear decided before this mark must fail its compare. */
     next_generation(record, out);
     in_sync_set(out, node, NULL);
+    return true;
+}
+
+bool record_mark_self(const Record *record, const RecordSelfFacts *facts, Record *out, char *reason, size_t reason_size)
+{
+    if (!owner_may_edit(record, facts->node, facts->boot_id, facts->peer, reason, reason_size)) {
+        return false;
+    }
+    if (!facts->own_disk_lost) {
+        return refuse(reason, reason_size, "the disk of %s is not lost", facts->node);
+    }
+    if (!facts->peer_up_to_date) {
+        return refuse(reason, reason_size,
+                      "the copy on %s is not connected and UpToDate on every volume: nobody would "
+                      "be left",
+                      facts->peer);
+    }
+    if (!record_is_in_sync(record, facts->node) && record_is_in_sync(record, facts->peer)) {
+        *out = *record;
+        return true;
+    }
+    next_generation(record, out);
+    in_sync_set(out, facts->peer, NULL);
     return true;
 }
 
@@ -321,7 +350,7 @@ bool record_clear(const Record *record, const char *node, const char *boot_id, c
     if (!owner_may_edit(record, node, boot_id, peer, reason, reason_size)) {
         return false;
     }
-    if (record_is_in_sync(record, peer)) {
+    if (record_is_in_sync(record, node) && record_is_in_sync(record, peer)) {
         *out = *record;
         return true;
     }
@@ -372,7 +401,8 @@ bool record_handover_begin(const Record *record, const char *node, const char *b
     if (strcmp(to, node) == 0) {
         return refuse(reason, reason_size, "the guest is on %s already", node);
     }
-    if (!record_is_in_sync(record, node) || !record_is_in_sync(record, to)) {
+    /* The owner's own copy is not asked about: one that lost its disk hands over to the node that has the data. */
+    if (!record_is_in_sync(record, to)) {
         return refuse(reason, reason_size, "the copy on %s is not in sync: wait for its resync", to);
     }
     next_generation(record, out);

@@ -49,17 +49,28 @@ typedef struct {
  * connected and up to date. false with a reason for people when the claim is not allowed. */
 bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *out, char *reason, size_t reason_size);
 
-/* Rule "mark": *out = generation+1 without `peer`. Allowed only for the running owner `node` of this boot, and not
- * while handover_to stands (only its commit or rollback may change the record then). */
+/* Rule "mark": *out = generation+1 without `peer`. Allowed only for the running owner `node` of this boot that is in
+ * sync itself, and not while handover_to stands (only its commit or rollback may change the record then). */
 bool record_mark(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
                  char *reason, size_t reason_size);
-/* Rule "clear": after a completed resync the running owner adds the peer at generation+1. */
+/* What an owner that lost its own disk knows; each must be true only when proven. */
+typedef struct {
+    const char *node, *boot_id, *peer;
+    bool own_disk_lost;   /* DRBD: some volume's local disk is Failed or Diskless */
+    bool peer_up_to_date; /* DRBD, every volume: connected and the peer's disk is UpToDate */
+} RecordSelfFacts;
+/* Rule "mark self": the running owner lost its own disk and is served by the peer's: *out = generation+1 with the peer
+ * alone in sync. From then on the owner can only hand over or stop. The same record when it says so already. */
+bool record_mark_self(const Record *record, const RecordSelfFacts *facts, Record *out, char *reason,
+                      size_t reason_size);
+/* Rule "clear": both disks are UpToDate on every volume again (a completed resync, in either direction): the running
+ * owner puts both nodes in at generation+1. */
 bool record_clear(const Record *record, const char *node, const char *boot_id, const char *peer, Record *out,
                   char *reason, size_t reason_size);
 /* Clean stop by its owner. A no-op copy (generation unchanged) when `node` is not the owner. */
 bool record_stop(const Record *record, const char *node, const char *boot_id, Record *out, char *reason,
                  size_t reason_size);
-/* Live hand-over: begin (by the running owner, both in sync), commit (owner = target), rollback (handover fields
+/* Live hand-over: begin (by the running owner, to a node in sync), commit (owner = target), rollback (handover fields
  * cleared). */
 bool record_handover_begin(const Record *record, const char *node, const char *boot_id, const char *to, const char *id,
                            Record *out, char *reason, size_t reason_size);

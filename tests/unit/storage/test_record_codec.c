@@ -123,6 +123,16 @@ static const ClaimCase claim_cases[] = {
     {"running/n1,n2/n1@boot-n1>n2#h1", "n2", BOOT_2, FENCED, "running/n2/n2@boot-n2"},
     {"running/n1,n2/n1@boot-n1>n2#h1", "n2", BOOT_2, REBOOTED | PEER_GOOD, "running/n2,n1/n2@boot-n2"},
     {"running/n1,n2/n1@boot-n1>n2#h1", "n1", "boot-later", PEER_GOOD, "running/n1,n2/n1@boot-later"},
+    /* an owner that lost its disk (mark self): the other node needs the same proofs, the owner itself never starts
+       again */
+    {"running/n2/n1@boot-n1", "n2", BOOT_2, 0, "!n1 may still be running"},
+    {"running/n2/n1@boot-n1", "n2", BOOT_2, FENCED, "running/n2/n2@boot-n2"},
+    {"running/n2/n1@boot-n1", "n2", BOOT_2, REBOOTED | PEER_GOOD, "running/n2/n2@boot-n2"},
+    {"running/n2/n1@boot-n1", "n1", BOOT_1, PEER_GOOD, "!stale"},
+    {"running/n2/n1@boot-n1", "n1", "boot-later", PEER_GOOD | REBOOTED, "!stale"},
+    {"stopped/n2/n1@boot-n1", "n2", BOOT_2, 0, "running/n2/n2@boot-n2"},
+    {"running/n2/n1@boot-n1>n2#h1", "n2", BOOT_2, STOP_PROVEN | PEER_GOOD, "!hand-over from n1 to n2"},
+    {"running/n2/n1@boot-n1>n2#h1", "n2", BOOT_2, FENCED, "running/n2/n2@boot-n2"},
     /* nonsense input */
     {"stopped/n1,n2/", "", BOOT_1, 0, "!missing or too long"},
     {"stopped/n1,n2/", "n1", "", 0, "!missing or too long"},
@@ -163,7 +173,9 @@ static void test_claim_invariants(void)
                                           "running/n2/n2@boot-n2",
                                           "running/n2,n1/n2@boot-n2",
                                           "running/n1,n2/n1@boot-n1>n2#h",
-                                          "running/n2,n1/n2@boot-n2>n1#h"};
+                                          "running/n2,n1/n2@boot-n2>n1#h",
+                                          "running/n2/n1@boot-n1",
+                                          "running/n2/n1@boot-n1>n2#h"};
     int allowed = 0;
     for (gsize i = 0; i < G_N_ELEMENTS(records); i++) {
         for (int bits = 0; bits < 64; bits++) {
@@ -219,7 +231,10 @@ static const EditCase edit_cases[] = {
     /* nonsense */
     {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n1", "!another node", "!another node"},
     {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "", "!another node", "!another node"},
-    {"running/n2/n1@boot-n1", "n1", BOOT_1, "n2", "!damaged", "!damaged"},
+    /* an owner that lost its disk: the only copy is never marked out; a resync back puts both in again */
+    {"running/n2/n1@boot-n1", "n1", BOOT_1, "n2", "!lost its own disk", "running/n1,n2/n1@boot-n1"},
+    {"running/n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "n2", "!hand-over to n2", "!hand-over to n2"},
+    {"running/n2/n1@boot-n1", "n2", BOOT_2, "n1", "!only the running owner", "!only the running owner"},
 };
 
 static void test_mark_and_clear(void)
@@ -236,6 +251,50 @@ static void test_mark_and_clear(void)
     }
 }
 
+/* ---- mark self ---- */
+
+enum { DISK_LOST = 1, PEER_HAS_IT = 2, BOTH_PROVEN = 3 };
+
+static const struct {
+    const char *before, *node, *boot_id, *peer;
+    int facts;
+    const char *wanted;
+} self_cases[] = {
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n2", BOTH_PROVEN, "running/n2/n1@boot-n1"},
+    {"running/n2,n1/n1@boot-n1", "n1", BOOT_1, "n2", BOTH_PROVEN, "running/n2/n1@boot-n1"},
+    /* resynced, but not cleared yet: DRBD's proof is the same as for a clear */
+    {"running/n1/n1@boot-n1", "n1", BOOT_1, "n2", BOTH_PROVEN, "running/n2/n1@boot-n1"},
+    {"running/n2/n1@boot-n1", "n1", BOOT_1, "n2", BOTH_PROVEN, "="},
+    /* both facts are needed */
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n2", PEER_HAS_IT, "!not lost"},
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n2", DISK_LOST, "!nobody would be left"},
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n2", 0, "!not lost"},
+    /* only the running owner, in this life, outside a hand-over, about another node */
+    {"running/n1,n2/n1@boot-n1", "n2", BOOT_2, "n1", BOTH_PROVEN, "!only the running owner"},
+    {"running/n1,n2/n1@boot-n1", "n1", "boot-later", "n2", BOTH_PROVEN, "!only the running owner"},
+    {"stopped/n1,n2/n1@boot-n1", "n1", BOOT_1, "n2", BOTH_PROVEN, "!(not running)"},
+    {"new/n1,n2/", "n1", BOOT_1, "n2", BOTH_PROVEN, "!only the running owner"},
+    {"running/n1,n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "n2", BOTH_PROVEN, "!hand-over to n2"},
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n1", BOTH_PROVEN, "!another node"},
+    {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "", BOTH_PROVEN, "!another node"},
+};
+
+static void test_mark_self(void)
+{
+    for (gsize i = 0; i < G_N_ELEMENTS(self_cases); i++) {
+        Record before = record_from(self_cases[i].before);
+        Record after = {0};
+        char reason[256] = "";
+        RecordSelfFacts facts = {.node = self_cases[i].node,
+                                 .boot_id = self_cases[i].boot_id,
+                                 .peer = self_cases[i].peer,
+                                 .own_disk_lost = self_cases[i].facts & DISK_LOST,
+                                 .peer_up_to_date = self_cases[i].facts & PEER_HAS_IT};
+        bool ok = record_mark_self(&before, &facts, &after, reason, sizeof(reason));
+        check_outcome("mark self", &before, ok, &after, reason, self_cases[i].wanted);
+    }
+}
+
 /* ---- stop ---- */
 
 static const struct {
@@ -249,6 +308,7 @@ static const struct {
     {"new/n1,n2/", "n1", BOOT_1, "="},
     {"running/n1,n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "!roll it back (id h1)"},
     {"running/n1,n2/n1@boot-n1>n2#h1", "n2", BOOT_2, "="},
+    {"running/n2/n1@boot-n1", "n1", BOOT_1, "stopped/n2/n1@boot-n1"}, /* its disk was lost */
     {"running/n1,n2/n1@boot-n1", "n1", "", "!missing or too long"},
 };
 
@@ -272,6 +332,7 @@ static const struct {
     {"running/n1,n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "n2", "h1", "="}, /* asked twice */
     {"running/n1,n2/n1@boot-n1>n2#h1", "n1", BOOT_1, "n2", "h2", "!another live hand-over"},
     {"running/n1/n1@boot-n1", "n1", BOOT_1, "n2", "h1", "!not in sync"},
+    {"running/n2/n1@boot-n1", "n1", BOOT_1, "n2", "h1", "running/n2/n1@boot-n1>n2#h1"}, /* away from a lost disk */
     {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n1", "h1", "!already"},
     {"running/n1,n2/n1@boot-n1", "n1", BOOT_1, "n3", "h1", "!not in sync"},
     {"running/n1,n2/n1@boot-n1", "n2", BOOT_2, "n1", "h1", "!only the running owner"},
@@ -286,6 +347,7 @@ static const struct {
     {"running/n1,n2/n1@boot-n1>n2#h1", "h1", "running/n1,n2/n2@boot-n2", "running/n1,n2/n1@boot-n1"},
     {"running/n1,n2/n1@boot-n1>n2#h1", "h2", "!another live hand-over", "!another live hand-over"},
     {"running/n1,n2/n1@boot-n1>n2#h1", "", "!another live hand-over", "!another live hand-over"},
+    {"running/n2/n1@boot-n1>n2#h1", "h1", "running/n2/n2@boot-n2", "running/n2/n1@boot-n1"},
     {"running/n1,n2/n2@boot-n2", "h1", "!no live hand-over", "!no live hand-over"},
     {"stopped/n1,n2/n1@boot-n1", "h1", "!no live hand-over", "!no live hand-over"},
 };
@@ -353,7 +415,10 @@ static const struct {
     {DOCUMENT("stopped", "[\"\"]", "", "", "", ""), "in_sync"},
     {DOCUMENT("stopped", "[1]", "", "", "", ""), "in_sync"},
     {DOCUMENT("running", "[\"n1\"]", "", "", "", ""), "owner"},
-    {DOCUMENT("running", "[\"n1\"]", "n2", "b", "", ""), "owner"},
+    {DOCUMENT("running", "[\"n1\"]", "n2", "b", "", ""), NULL},
+    {DOCUMENT("running", "[\"n1\"]", "n2", "b", "n1", "h"), NULL},
+    {DOCUMENT("running", "[\"n1\",\"n3\"]", "n2", "b", "", ""), "in_sync"},
+    {DOCUMENT("running", "[]", "n2", "b", "", ""), "in_sync"},
     {DOCUMENT("running", "[\"n1\"]", "n1", "", "", ""), "owner"},
     {DOCUMENT("running", "[\"n1\",\"n2\"]", "n1", "b", "n2", ""), "handover_id"},
     {DOCUMENT("running", "[\"n1\",\"n2\"]", "n1", "b", "", "h"), "handover_id"},
@@ -394,6 +459,7 @@ int main(int argc, char **argv)
     g_test_add_func("/record/claim", test_claim);
     g_test_add_func("/record/claim-invariants", test_claim_invariants);
     g_test_add_func("/record/mark-and-clear", test_mark_and_clear);
+    g_test_add_func("/record/mark-self", test_mark_self);
     g_test_add_func("/record/stop", test_stop);
     g_test_add_func("/record/handover", test_handover);
     g_test_add_func("/record/long-names", test_long_names);
