@@ -69,12 +69,19 @@ $(UNIT_PROGRAMS): $(B)/%: $(B)/obj/%.o $(LIB)
 	$(if $(V),,@echo '  LINK $@')
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(LIB) $(PACKAGE_LIBS)
 
+# The DRBD handler with all its paths under the current folder: what its unit test runs. Never installed.
+TEST_HANDLER := $(B)/tests/bin/holdfast-fence-peer
+$(TEST_HANDLER): $(holdfast-fence-peer_SOURCES) $(wildcard fencing/fence-peer/*.h) $(LIB)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK $@')
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -DHANDLER_ROOT='""' -o $@ $(filter %.c,$^) $(LIB) $(PACKAGE_LIBS)
+
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SOURCES))
 
 # --- tests -----------------------------------------------------------------------------------------------------------------
 
-check-unit: all $(UNIT_PROGRAMS) ## unit tests
-	@HOLDFAST_BIN_DIR=$(B)/bin tests/run-unit $(B) $(UNIT_PROGRAMS)
+check-unit: all $(UNIT_PROGRAMS) $(TEST_HANDLER) ## unit tests
+	@HOLDFAST_BIN_DIR=$(B)/bin HOLDFAST_TEST_HANDLER=$(TEST_HANDLER) tests/run-unit $(B) $(UNIT_PROGRAMS)
 
 check-san: ## unit tests under the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory check-unit SAN=address,undefined

@@ -60,10 +60,13 @@ static gboolean check(const Migration *migration, GError **error)
         if (!drbd_state_read(guest_minor(&migration->manifest->guest, (int) i), &state, error)) {
             return FALSE;
         }
-        if (!drbd_state_is_up_to_date_pair(&state)) {
+        /* A source that lost its disk is served by the target's, which then is all that is needed. */
+        gboolean target_has_all =
+            g_str_equal(state.connection, "Connected") && g_str_equal(state.peer_disk, "UpToDate");
+        if (!drbd_state_is_up_to_date_pair(&state) && !target_has_all) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                        "volume %u is %s with disks %s/%s; both must be UpToDate", i, state.connection, state.disk,
-                        state.peer_disk);
+                        "volume %u is %s with disks %s/%s; the target's must be UpToDate", i, state.connection,
+                        state.disk, state.peer_disk);
             return FALSE;
         }
     }

@@ -7,9 +7,11 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "storage/lost_copy.h"
 #include "storage/record.h"
 
 #define LOCK_TIMEOUT_MS 10000
+#define OUTDATE_LOCK_TIMEOUT_MS 1500 /* the caller waits 2.5 s, and asks again */
 
 typedef struct {
     Daemon *daemon;
@@ -121,17 +123,58 @@ static json_t *migrate_abort(PeerWork *work, GError **error)
     return json_object();
 }
 
+/* A disk that is gone cannot be marked Outdated: it may come back with the next boot and look current. The note
+ * (storage/lost_copy.h) says the same; the handler wrote it, or it is written now. */
+static gboolean lost_disks_noted(const PeerWork *work, GError **error)
+{
+    const Guest *guest = &work->manifest->guest;
+    for (guint i = 0; i < work->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        LostCopy lost;
+        int minor = guest_minor(guest, (int) i);
+        if (!drbd_state_read(minor, &state, error)) {
+            return FALSE;
+        }
+        if (!g_str_equal(state.disk, "Diskless") && !g_str_equal(state.disk, "Failed")) {
+            continue;
+        }
+        lost_copy_look(LOST_COPY_ROOT, guest->name, ident_boot_id(), &lost);
+        if (lost.n_names == 0 && !lost_copy_note(LOST_COPY_ROOT, guest->name, minor, ident_boot_id())) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                        "guest '%s': the failed disk of volume %u cannot be noted in " LOST_COPY_ROOT, guest->name, i);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* Our replica is cut off from its Primary, which is alive: mark our disk Outdated, durably, before it writes on without
- * us. */
+ * us. Under the guest's lock: a replica that is just being brought up is Diskless for a moment and not lost. */
 static json_t *drbd_outdate_here(PeerWork *work, GError **error)
 {
     DrbdResource resource = volume_set_resource(&work->set);
-    if (!drbd_outdate(&resource, error)) {
+    LOCK_AUTO int lock = lock_take(work->manifest->guest.name, OUTDATE_LOCK_TIMEOUT_MS, error);
+    if (lock < 0 || !drbd_outdate(&resource, error) || !lost_disks_noted(work, error)) {
         return NULL;
     }
     log_line(LOG_LEVEL_WARNING, "guest '%s': replica here is outdated, its Primary lost the replication link",
              work->manifest->guest.name);
     return json_pack("{s:b}", "outdated", 1);
+}
+
+/* An operator says that the disk here works again. The note stays and keeps the guest from starting here; only the ban
+ * on attaching is lifted, and what follows is reconcile_guest()'s. */
+static json_t *disk_reattach(PeerWork *work, GError **error)
+{
+    const char *name = work->manifest->guest.name;
+    LostCopy lost;
+    lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &lost);
+    if (lost.n_names > 0 && !lost_copy_release(LOST_COPY_ROOT, name, &lost)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "guest '%s': cannot write in " LOST_COPY_ROOT, name);
+        return NULL;
+    }
+    daemon_kick_guest(work->daemon, name);
+    return json_pack("{s:b}", "released", lost.n_names > 0);
 }
 
 static const struct {
@@ -140,6 +183,7 @@ static const struct {
 } verbs[] = {
     {"migrate.prepare", migrate_prepare}, {"migrate.take", migrate_take},   {"migrate.ready", migrate_ready},
     {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
+    {"disk.reattach", disk_reattach},
 };
 
 json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One guest on this node: manifest, replica, gates, first data, the clearing of the in-sync record after a resync, and
- * removal. */
+ * One guest on this node: manifest, replica, gates, first data, what the running owner has to write into the in-sync
+ * record (marks and clears), what follows from a disk that failed here, and removal. */
 #include "node-agent/reconcile.h"
 
 #include "cluster/ocf/guest_run.h"
@@ -8,9 +8,11 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "storage/lost_copy.h"
 #include "storage/record.h"
 #include "vmm/network.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
 
 #define LOCK_TIMEOUT_MS 5000
@@ -78,6 +80,7 @@ typedef struct {
     gboolean have_record;
     Record record;
     gint64 record_revision;
+    LostCopy lost;
 } GuestWork;
 
 static GuestStatus *peer_status(const GuestWork *work)
@@ -211,29 +214,48 @@ static gboolean clear_rule(const Record *before, gpointer user_data, Record *aft
                         reason_size);
 }
 
-/* Rule "clear": the resync is complete on every volume and we are the owner: the peer may be trusted again. */
-static void clear_after_resync(GuestWork *work)
+/* Every volume is connected and UpToDate on both nodes while somebody writes to it: the two copies are one. */
+static gboolean copies_are_equal(const GuestWork *work, gboolean *ret_primary_here)
 {
-    const Guest *guest = &work->manifest->guest;
-    if (!we_own_it(work) || record_is_in_sync(&work->record, work->manifest->peer_node)) {
-        return;
-    }
+    *ret_primary_here = TRUE;
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
-        if (!drbd_state_read(guest_minor(guest, (int) i), &state, NULL) || !drbd_state_is_up_to_date_pair(&state) ||
-            !g_str_equal(state.role, "Primary")) {
-            return;
+        if (!drbd_state_read(guest_minor(&work->manifest->guest, (int) i), &state, NULL) ||
+            !drbd_state_is_up_to_date_pair(&state) ||
+            (!g_str_equal(state.role, "Primary") && !g_str_equal(state.peer_role, "Primary"))) {
+            return FALSE;
         }
+        *ret_primary_here &= g_str_equal(state.role, "Primary");
+    }
+    return TRUE;
+}
+
+/* Rule "clear": the resync is complete on every volume and we are the owner: both copies may be trusted again. A copy
+ * whose disk had failed first loses its note, then enters the record: named there and yet unable to start it would be
+ * no protection. So we wait until neither node has one; the peer's "ready" says so. FALSE: waiting. */
+static gboolean clear_after_resync(GuestWork *work)
+{
+    const Guest *guest = &work->manifest->guest;
+    const char *peer = work->manifest->peer_node;
+    gboolean primary_here = FALSE;
+    if (!we_own_it(work) ||
+        (record_is_in_sync(&work->record, peer) && record_is_in_sync(&work->record, ident_node_name())) ||
+        !copies_are_equal(work, &primary_here) || !primary_here) {
+        return TRUE;
+    }
+    g_autoptr(GuestStatus) status = peer_status(work);
+    if (work->lost.stands || !status || !status->ready) {
+        return FALSE;
     }
     g_autoptr(GError) error = NULL;
     g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
     if (record_update(work->daemon->store, guest->name, clear_rule, work, NULL, NULL, &error)) {
-        daemon_event(work->daemon, "guest.protected", object, "replica on %s is in sync again",
-                     work->manifest->peer_node);
+        daemon_event(work->daemon, "guest.protected", object, "the copies on %s and %s are in sync again",
+                     ident_node_name(), peer);
     } else {
-        log_line(LOG_LEVEL_INFO, "guest '%s': %s stays out of sync: %s", guest->name, work->manifest->peer_node,
-                 error->message);
+        log_line(LOG_LEVEL_INFO, "guest '%s': the copies stay out of sync: %s", guest->name, error->message);
     }
+    return TRUE;
 }
 
 static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
@@ -251,7 +273,7 @@ static gboolean mark_known_stale_peer(GuestWork *work)
 {
     static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
     const Guest *guest = &work->manifest->guest;
-    gboolean known_stale = FALSE;
+    gboolean known_stale = FALSE, own_whole = TRUE;
     if (!we_own_it(work) || !record_is_in_sync(&work->record, work->manifest->peer_node)) {
         return TRUE;
     }
@@ -260,14 +282,146 @@ static gboolean mark_known_stale_peer(GuestWork *work)
         if (drbd_state_read(guest_minor(guest, (int) i), &state, NULL) && g_str_equal(state.role, "Primary")) {
             known_stale |= g_strv_contains(stale, state.peer_disk);
         }
+        own_whole &= g_str_equal(state.disk, "UpToDate");
     }
     g_autoptr(GError) error = NULL;
-    if (!known_stale || record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
+    if (!known_stale || !own_whole ||
+        record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
         return TRUE;
     }
     log_line(LOG_LEVEL_WARNING, "guest '%s': %s could not be recorded as out of sync: %s", guest->name,
              work->manifest->peer_node, error->message);
     return FALSE;
+}
+
+static gboolean self_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+{
+    const GuestWork *work = user_data;
+    /* As with a clear: DRBD was looked at after this generation was read, so a mark in between makes it a new
+     * situation. */
+    if (before->generation != work->record.generation) {
+        g_snprintf(reason, reason_size, "the record moved on");
+        return FALSE;
+    }
+    RecordSelfFacts facts = {.node = ident_node_name(),
+                             .boot_id = ident_boot_id(),
+                             .peer = work->manifest->peer_node,
+                             .own_disk_lost = TRUE,
+                             .peer_up_to_date = TRUE};
+    return record_mark_self(before, &facts, after, reason, reason_size);
+}
+
+/* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the projection
+ * forbids this node, and Pacemaker moves the guest to the peer. FALSE: it could not be written, to be tried again. */
+static gboolean mark_own_lost_disk(GuestWork *work)
+{
+    const Guest *guest = &work->manifest->guest;
+    gboolean lost = FALSE;
+    if (!we_own_it(work) || !record_is_in_sync(&work->record, ident_node_name())) {
+        return TRUE;
+    }
+    for (guint i = 0; i < work->manifest->volumes->len; i++) {
+        DrbdState state = {0};
+        if (!drbd_state_read(guest_minor(guest, (int) i), &state, NULL) || !g_str_equal(state.role, "Primary") ||
+            !g_str_equal(state.connection, "Connected") || !g_str_equal(state.peer_disk, "UpToDate")) {
+            return TRUE; /* the peer does not have everything: nothing better to say than what the record says */
+        }
+        lost |= g_str_equal(state.disk, "Failed") || g_str_equal(state.disk, "Diskless");
+    }
+    if (!lost) {
+        return TRUE;
+    }
+    g_autoptr(GError) error = NULL;
+    if (!record_update(work->daemon->store, guest->name, self_rule, work, NULL, NULL, &error)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': the lost disk here could not be recorded: %s", guest->name,
+                 error->message);
+        return FALSE;
+    }
+    g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
+    daemon_event(work->daemon, "guest.disk_lost", object, "a disk failed on %s, only the copy on %s is current",
+                 ident_node_name(), work->manifest->peer_node);
+    return TRUE;
+}
+
+/* ---- a disk that failed here ---- */
+
+static void notes_remove(GuestWork *work, const char *why)
+{
+    const char *name = work->manifest->guest.name;
+    if (!lost_copy_remove(LOST_COPY_ROOT, name, &work->lost)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': the note about the failed disk here could not be removed", name);
+        return;
+    }
+    log_line(LOG_LEVEL_NOTICE, "guest '%s': the note about the failed disk here is removed: %s", name, why);
+    lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &work->lost);
+}
+
+/* What may be done with a copy whose disk failed (storage/lost_copy.h), step by step:
+ *
+ * Attach and connect: not in the boot it failed in unless an operator released it, and not before the record, read from
+ * a majority (never from our cache), names the other node without us. While it names us the Primary may still be the
+ * frozen one that lost us: it would take the new connection for an end of the interruption, and the writes it
+ * acknowledged after the error but before the freeze would be missing here without DRBD knowing (no new data
+ * generation, so no resync; the kernel logs "No resync, but N bits in bitmap"). Once we are out of the record the
+ * owner's handler has ended the freeze by a new generation, or another node's start has, and a resync follows.
+ *
+ * Remove the note: only when DRBD shows every volume connected and UpToDate on both nodes while somebody is Primary.
+ * The notes were listed before DRBD was looked at, DRBD calls a disk failed before the note of it is written, and
+ * exactly the listed ones go: so that picture is younger than each failure they tell of. That the record does not name
+ * us would be no reason: a clear that the owner decided just before the error may still arrive after our look, and then
+ * the record names a copy that lacks writes.
+ *
+ * Two cases have no other copy to wait for. With one replica the note means nothing after a restart. With this node
+ * alone in the record the operator's word (reattach) is enough, and nothing else is. */
+static void lost_copy_follow(GuestWork *work)
+{
+    const char *name = work->manifest->guest.name;
+    gboolean primary_here = FALSE;
+    Record record;
+    lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &work->lost);
+    work->set.detached = work->lost.stands;
+    if (!work->lost.stands || work->lost.held) {
+        return;
+    }
+    if (!work->manifest->peer_node) {
+        notes_remove(work, "there is no other copy");
+    } else if (copies_are_equal(work, &primary_here)) {
+        notes_remove(work, "the copy is up to date again");
+    } else if (record_read(work->daemon->store, name, &record, NULL, NULL)) {
+        gboolean named = record_is_in_sync(&record, ident_node_name());
+        if (named && work->lost.released && !record_is_in_sync(&record, work->manifest->peer_node)) {
+            notes_remove(work, "it is the only copy, and an operator released it");
+        } else if (!named) {
+            work->set.detached = FALSE;
+            return;
+        }
+    }
+    work->set.detached = work->lost.stands;
+}
+
+/* For people: which disk, and what to do. NULL: none failed. */
+static char *lost_copy_text(const GuestWork *work)
+{
+    const Guest *guest = &work->manifest->guest;
+    const char *node = ident_node_name();
+    int index = work->lost.minor - guest_minor(guest, 0);
+    if (!work->lost.stands) {
+        return NULL;
+    }
+    g_autofree char *lv = index >= 0 && index < (int) work->manifest->volumes->len ? guest_lv_name(guest->name, index)
+                                                                                   : g_strdup("one of its volumes");
+    if (work->lost.held) {
+        return g_strdup_printf("the disk under %s failed on %s, this copy is not used: repair the disk, then 'holdfast "
+                               "guest reattach %s --node %s' or restart the node",
+                               lv, node, guest->name, node);
+    }
+    if (work->set.detached) {
+        return g_strdup_printf("the disk under %s failed on %s; this copy waits until the record names the one on %s "
+                               "alone, which is so once the guest runs there; if that copy is lost for good, 'holdfast "
+                               "guest reattach %s --node %s'",
+                               lv, node, work->manifest->peer_node, guest->name, node);
+    }
+    return g_strdup_printf("the disk under %s failed on %s; this copy is being brought up to date", lv, node);
 }
 
 static void remove_replica(GuestWork *work)
@@ -285,6 +439,11 @@ static void remove_replica(GuestWork *work)
         return;
     }
     guest_taps_remove(daemon->runner, work->manifest);
+    /* A namesake must not inherit them. */
+    for (lost_copy_look(LOST_COPY_ROOT, name, "", &work->lost);
+         work->lost.n_names > 0 && lost_copy_remove(LOST_COPY_ROOT, name, &work->lost);) {
+        lost_copy_look(LOST_COPY_ROOT, name, "", &work->lost);
+    }
     if (!manifest_remove(name, &error)) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", name, error->message);
     }
@@ -319,17 +478,16 @@ static gboolean converge(GuestWork *work)
         return FALSE;
     }
     gboolean is_new = work->record.state == RECORD_NEW;
-    gboolean ready = replica_converge(work, is_new, &error);
-    status_publish(work, ready, FALSE, error ? error->message : NULL);
+    lost_copy_follow(work);
+    g_autofree char *lost_text = lost_copy_text(work);
+    gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
+    status_publish(work, ready, FALSE, lost_text ? lost_text : error ? error->message : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
-    gboolean recorded = mark_known_stale_peer(work);
-    if (ready) {
-        clear_after_resync(work);
-    }
-    if (error) {
+    gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work) && (!ready || clear_after_resync(work));
+    if (error && !lost_text) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
     return ready && recorded;
@@ -345,9 +503,12 @@ static char *situation(const GuestWork *work)
     g_autoptr(json_t) document = json_struct_encode(&manifest_type, work->manifest);
     manifest = json_text_from(document);
     GString *text = g_string_new(NULL);
-    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|", manifest, work->record.generation,
+    LostCopy lost;
+    lost_copy_look(LOST_COPY_ROOT, guest->name, ident_boot_id(), &lost);
+    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|%d.%d|", manifest, work->record.generation,
                            work->record.state, work->record.owner,
-                           vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)));
+                           vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)), lost.stands,
+                           lost.n_names);
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);

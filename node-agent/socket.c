@@ -11,6 +11,7 @@
 #include <gio/gunixsocketaddress.h>
 #include <grp.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,8 +83,17 @@ static void events_stream(Daemon *daemon, GOutputStream *out, json_t *arguments)
     }
 }
 
+/* The kernel's word on who is at the other end. */
+static gboolean is_root(GSocketConnection *connection)
+{
+    struct ucred caller = {.uid = (uid_t) -1};
+    socklen_t length = sizeof(caller);
+    int fd = g_socket_get_fd(g_socket_connection_get_socket(connection));
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &caller, &length) == 0 && caller.uid == 0;
+}
+
 /* FALSE: close the connection. */
-static gboolean request_serve(Daemon *daemon, GOutputStream *out, const char *line)
+static gboolean request_serve(Daemon *daemon, GOutputStream *out, const char *line, gboolean root)
 {
     g_autoptr(GError) error = NULL;
     g_autoptr(json_t) request = json_text_parse(line, -1, "request", &error);
@@ -92,6 +102,8 @@ static gboolean request_serve(Daemon *daemon, GOutputStream *out, const char *li
     json_t *arguments = json_object_get(request, "args");
     if (request && (!verb || json_integer_value(json_object_get(request, "v")) != 1)) {
         g_set_error_literal(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "request: needs \"v\":1 and a \"verb\"");
+    } else if (request && !root && verb_is_for_root(verb)) {
+        g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_DENIED, "verb '%s' is for root only", verb);
     }
     if (error) {
         answer_send(out, id, NULL, error);
@@ -117,11 +129,11 @@ static gboolean on_run(GThreadedSocketService *service G_GNUC_UNUSED, GSocketCon
 {
     g_autoptr(GDataInputStream) in = g_data_input_stream_new(g_io_stream_get_input_stream(G_IO_STREAM(connection)));
     GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
-    gboolean open = TRUE;
+    gboolean open = TRUE, root = is_root(connection);
     while (open) {
         gsize length = 0;
         g_autofree char *line = g_data_input_stream_read_line(in, &length, NULL, NULL);
-        open = line && length <= JSON_TEXT_MAX_BYTES && request_serve(user_data, out, line);
+        open = line && length <= JSON_TEXT_MAX_BYTES && request_serve(user_data, out, line, root);
     }
     return TRUE;
 }

@@ -21,8 +21,10 @@ typedef struct {
 } Verb;
 
 /* One table per file, each ends with a NULL name. */
-extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_other[];
+extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_other[], verbs_record[];
 
+/* Whether only root may call it: verbs that write what decides about data. Everything else is for the API, too. */
+gboolean verb_is_for_root(const char *name);
 /* NULL with UNSUPPORTED for an unknown verb. */
 json_t *verb_run(Daemon *daemon, const char *name, json_t *arguments, const char *user, GError **error);
 

@@ -150,7 +150,8 @@ static gboolean volume_promote(const DrbdResource *r, int index, gboolean *ret_c
     if (state.present && is(state.role, "Primary")) {
         return TRUE;
     }
-    if (!state.present || is(state.disk, "Diskless") || is(state.disk, "Inconsistent") || is(state.disk, "Outdated")) {
+    if (!state.present || is(state.disk, "Diskless") || is(state.disk, "Failed") || is(state.disk, "Inconsistent") ||
+        is(state.disk, "Outdated")) {
         return wrong_state(r, index, &state, HOLDFAST_ERROR_REFUSED,
                            "cannot be promoted: its disk does not hold current data", error);
     }
@@ -228,8 +229,9 @@ gboolean drbd_outdate(const DrbdResource *r, GError **error)
             return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED,
                                "cannot be outdated: it is absent, Primary or connected", error);
         }
-        if (is(state.disk, "Outdated") || is(state.disk, "Inconsistent") || is(state.disk, "Diskless")) {
-            continue; /* cannot be promoted as it is */
+        if (is(state.disk, "Outdated") || is(state.disk, "Inconsistent") || is(state.disk, "Diskless") ||
+            is(state.disk, "Failed")) {
+            continue; /* cannot be promoted as it is; that a lost disk stays so is the caller's to see to */
         }
         if (!minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "outdate", NULL, error)) {
             return FALSE;

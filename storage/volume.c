@@ -153,11 +153,35 @@ static gboolean volumes_grow(const VolumeSet *set, GError **error)
     return TRUE;
 }
 
+/* A disk that failed is not tried again by ourselves: it would fail again under the next write, and each time the
+ * guest freezes until its loss is recorded. A Secondary is not connected either: without a disk it is of no use to the
+ * Primary, and while the record still names it no resync may begin (reconcile_guest.c). */
+static gboolean detached_converge(const VolumeSet *set, GError **error)
+{
+    DrbdResource r = volume_set_resource(set);
+    gboolean primary = FALSE;
+    for (guint i = 0; i < set->volumes->len; i++) {
+        DrbdState state;
+        primary |= state_of(set, i, &state, NULL) && state.present && strcmp(state.role, "Primary") == 0;
+    }
+    if (primary && !drbd_connect(&r, error)) {
+        return FALSE;
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                "a disk of guest '%s' failed on %s and is not used: repair it, then 'holdfast guest reattach %s --node "
+                "%s' or restart the node",
+                set->guest->name, set->node, set->guest->name, set->node);
+    return FALSE;
+}
+
 gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
     if (!set_check(set, error)) {
         return FALSE;
+    }
+    if (set->detached) {
+        return detached_converge(set, error);
     }
     for (guint i = 0; i < set->volumes->len; i++) {
         if (!volume_converge(set, i, record_new, error)) {
@@ -207,6 +231,9 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error)
     DrbdResource r = volume_set_resource(set);
     if (!set_check(set, error)) {
         return FALSE;
+    }
+    if (set->detached) {
+        return detached_converge(set, error);
     }
     for (guint i = 0; i < set->volumes->len; i++) {
         if (!volume_activate(set, i, error)) {

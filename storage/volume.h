@@ -17,12 +17,15 @@ typedef struct {
     const char *node;
     const char *address, *peer_address; /* replication network */
     gboolean peer_absent; /* its node is known not to be in the membership: nobody waits for its connection */
+    gboolean detached;    /* a disk failed here (storage/lost_copy.h): nothing is attached, see volume_set_converge() */
 } VolumeSet;
 
 /* A replica is being built or resumed here: up to and including connect. Never promotes. `record_new`: the guest's
  * record is still RECORD_NEW, so LVs and metadata may be made; otherwise a missing LV or missing metadata is REFUSED
  * ("replica lost"), never silently made anew. */
 gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError **error);
+/* With set->detached: nothing is attached, and only what is Primary here gets connected (the peer's copy serves it);
+ * then REFUSED, with what people have to do. volume_set_activate() does the same. */
 /* Attach and connect what exists, quickly (the OCF agent's start path; at most about 1 s of waiting). */
 gboolean volume_set_activate(const VolumeSet *set, GError **error);
 /* By nodes[0] while the record is RECORD_NEW and all volumes of both sides are connected: skip the initial sync,

@@ -3,7 +3,9 @@
  * - the owner's node rebooted: it registered another kernel boot id in the store since;
  * - the owner was fenced: it is not in our quorate corosync membership AND Pacemaker's CIB holds it for cleanly down;
  * - the owner stopped without being able to say so: DRBD is connected, the peer is Secondary, both disks are UpToDate.
- */
+ *
+ * A copy whose disk failed never claims, whatever record and DRBD say: after a reboot it looks as good as before, and
+ * the record may not have been told (storage/lost_copy.h). */
 #include "cluster/ocf/claim.h"
 
 #include "cluster/membership.h"
@@ -119,8 +121,9 @@ static gboolean abandoned_handover_undo(OcfAgent *agent, GError **error)
 gboolean claim_start(OcfAgent *agent, GError **error)
 {
     ClaimContext context = {.agent = agent};
-    if (!ocf_agent_store(agent, error) || !facts_from_drbd(agent, &context, error) ||
-        !facts_from_cluster(agent, &context, error) || !abandoned_handover_undo(agent, error)) {
+    if (!guest_copy_trusted(agent->manifest, error) || !ocf_agent_store(agent, error) ||
+        !facts_from_drbd(agent, &context, error) || !facts_from_cluster(agent, &context, error) ||
+        !abandoned_handover_undo(agent, error)) {
         return FALSE;
     }
     return record_update(agent->store, agent->guest, claim_rule, &context, NULL, NULL, error);

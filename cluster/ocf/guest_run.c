@@ -3,13 +3,37 @@
 #include "cluster/ocf/guest_run.h"
 
 #include "cluster/node_config.h"
+#include "common/error.h"
 #include "common/ident.h"
 #include "storage/gate.h"
+#include "storage/lost_copy.h"
 #include "vmm/network.h"
 
 #include <unistd.h>
 
 #define TLS_FOLDER "/etc/holdfast/tls/qemu"
+
+gboolean guest_copy_trusted(const Manifest *manifest, GError **error)
+{
+    LostCopy lost;
+    const char *name = manifest->guest.name;
+    lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &lost);
+    if (!lost.stands || !manifest->peer_node) {
+        return TRUE;
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                "guest '%s': a disk failed on %s and what was written since is only on %s: start it there; here it can "
+                "start after a resync ('holdfast guest reattach %s --node %s' or a restart of the node begins it)",
+                name, ident_node_name(), manifest->peer_node, name, ident_node_name());
+    return FALSE;
+}
+
+static gboolean copy_is_lost(const Manifest *manifest)
+{
+    LostCopy lost;
+    lost_copy_look(LOST_COPY_ROOT, manifest->guest.name, ident_boot_id(), &lost);
+    return lost.held || (lost.stands && manifest->peer_node);
+}
 
 VolumeSet guest_volume_set(const ProcessRunner *runner, const Manifest *manifest)
 {
@@ -20,6 +44,7 @@ VolumeSet guest_volume_set(const ProcessRunner *runner, const Manifest *manifest
         .node = ident_node_name(),
         .address = manifest->address,
         .peer_address = manifest->peer_address,
+        .detached = copy_is_lost(manifest),
     };
 }
 

@@ -13,8 +13,12 @@
 #define GUEST_STOPPING_MARKER "stopping"
 #define GUEST_MIGRATION_ID "migration-id"
 
-/* Borrows from the manifest, which must outlive it. */
+/* Borrows from the manifest, which must outlive it. `detached` is set while a note about a lost copy stands here: the
+ * one caller that may bring such a copy back (reconcile_guest.c) takes it off. */
 VolumeSet guest_volume_set(const ProcessRunner *runner, const Manifest *manifest);
+/* Whether a disk of the guest failed here and its copy has not been brought up to date since: it must not be started.
+ * REFUSED, for people. With one replica there is no better copy, so that starts. */
+gboolean guest_copy_trusted(const Manifest *manifest, GError **error);
 const VmmEngine *guest_engine(const Guest *guest);
 char *guest_run_folder(const char *guest); /* caller frees */
 int guest_migration_port(const Guest *guest);

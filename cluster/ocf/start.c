@@ -86,6 +86,10 @@ int ocf_start(OcfAgent *agent, GError **error)
     if (ocf_agent_state(agent, &why) == OCF_STATE_RUNNING) {
         return OCF_SUCCESS;
     }
+    /* Before anything is attached or connected: claim_start() asks again. */
+    if (!guest_copy_trusted(agent->manifest, error)) {
+        return OCF_ERR_GENERIC;
+    }
     agent->volumes.peer_absent = agent->manifest->peer_node && peer_is_absent(agent);
     if (!discard_leftover_vmm(agent, error) || !activate(agent, error)) {
         return OCF_ERR_GENERIC;

@@ -6,11 +6,14 @@
  * runs while disks may be hung, so it uses libc and the store's unix socket only, locks its memory, and works with
  * holdfastd dead whenever corosync alone can prove the peer's absence.
  *
- * Two situations call it (DRBD 8.4 gives no other hint than the freeze flag in /proc/drbd):
+ * Two situations call it as fence-peer (DRBD 8.4 gives no other hint than the freeze flag in /proc/drbd):
  * - a Primary lost its peer and froze: write generation+1 without the peer, then exit. It waits as long as it takes.
  * - a Secondary is being promoted without its peer: the OCF agent has claimed the record already; answer at once from
- * it, since drbdsetup holds the resource's lock meanwhile. In doubt: failure, the agent tries again. */
+ * it, since drbdsetup holds the resource's lock meanwhile. In doubt: failure, the agent tries again.
+ *
+ * And one as local-io-error: a disk below DRBD failed here (local_io_error.c). */
 #include "fencing/fence-peer/io.h"
+#include "fencing/fence-peer/local_io_error.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -73,7 +76,13 @@ static int frozen_primary(const HandlerGuest *guest)
             syslog(LOG_NOTICE, "guest '%s': %s is connected again, nothing to record", guest->guest, guest->peer);
             return STAY_FROZEN; /* the connection itself unfreezes */
         }
-        if (handler_peer_left_quorate_membership(guest->peer_id)) {
+        /* Without a whole copy of our own the peer's is the only one, and must stay in the record. */
+        if (!handler_disks_read(guest, &disks) || !disks.all_up_to_date) {
+            if (tries % SAY_EVERY == 0) {
+                syslog(LOG_ERR, "guest '%s': still frozen: the disk here is not UpToDate, only %s has all data",
+                       guest->guest, guest->peer);
+            }
+        } else if (handler_peer_left_quorate_membership(guest->peer_id)) {
             if (mark_peer(guest)) {
                 return PEER_DOWN_LOCAL_UP_TO_DATE;
             }
@@ -146,7 +155,10 @@ int main(int argc, char **argv)
         syslog(LOG_NOTICE, "fence-peer %s: exit %d", argv[2], code);
         return code;
     }
-    int level = strcmp(argv[1], "split-brain") == 0 || strcmp(argv[1], "local-io-error") == 0 ? LOG_ERR : LOG_INFO;
-    syslog(level, "DRBD event %s on %s", argv[1], argv[2]);
+    if (strcmp(argv[1], "local-io-error") == 0) {
+        local_io_error(argv[2]);
+        return 0; /* DRBD does not care */
+    }
+    syslog(strcmp(argv[1], "split-brain") == 0 ? LOG_ERR : LOG_INFO, "DRBD event %s on %s", argv[1], argv[2]);
     return 0;
 }

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The store's JSON gateway over its unix socket (HTTP/1.0, so that the end of the answer is the end of the connection),
- * and one call of holdfastd. */
+ * and calls of holdfastd.
+ *
+ * The record is read and written through the member of this node. Where there is none (no voter), or it gives no
+ * answer, holdfastd is asked to do the same with whatever voter it reaches. A write that the member may have taken is
+ * offered a second time that way; the compare with the revision lets one of the two happen at most. */
 #include "fencing/fence-peer/io.h"
 
 #include <jansson.h>
@@ -12,8 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define STORE_SOCKET "/run/holdfast-etcd/etcd.sock:0"
-#define AGENT_SOCKET "/run/holdfast/agent.sock"
+#define STORE_SOCKET HANDLER_ROOT "run/holdfast-etcd/etcd.sock:0"
+#define AGENT_SOCKET HANDLER_ROOT "run/holdfast/agent.sock"
 #define RECORD_KEY "/holdfast/v1/record/%s"
 #define ANSWER_MAX 65536
 /* Shorter than the second a promotion may wait; a frozen Primary simply tries again. */
@@ -145,7 +149,30 @@ static json_t *record_key_encoded(const char *guest)
     return base64_encode(key);
 }
 
-bool handler_record_read(const char *guest, Record *out, int64_t *revision)
+/* Call a verb of holdfastd: the whole answer when it is "ok", or NULL. Takes the arguments. */
+static json_t *agent_call(const char *verb, json_t *arguments)
+{
+    json_t *request = json_pack("{s:i,s:s,s:s,s:o}", "v", 1, "id", "fence-peer", "verb", verb, "args", arguments);
+    char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
+    int fd = text ? socket_open(AGENT_SOCKET, AGENT_TIMEOUT_MS) : -1;
+    json_t *answer = NULL;
+    if (fd >= 0) {
+        char *reply = send_text(fd, text) && send_text(fd, "\n") ? receive_text(fd, true) : NULL;
+        answer = reply ? json_loads(reply, JSON_REJECT_DUPLICATES, NULL) : NULL;
+        free(reply);
+        close(fd);
+    }
+    if (!json_is_true(json_object_get(answer, "ok"))) {
+        json_decref(answer);
+        answer = NULL;
+    }
+    free(text);
+    json_decref(request);
+    return answer;
+}
+
+/* *ret_answered: the member here gave an answer, so there is no need to ask elsewhere. */
+static bool read_here(const char *guest, Record *out, int64_t *revision, bool *ret_answered)
 {
     json_t *body = json_pack("{s:o}", "key", record_key_encoded(guest));
     json_t *answer = store_post("/v3/kv/range", body);
@@ -158,17 +185,35 @@ bool handler_record_read(const char *guest, Record *out, int64_t *revision)
     if (ok) {
         *revision = strtoll(modified, NULL, 10);
     }
+    *ret_answered = answer != NULL;
     json_decref(answer);
     json_decref(body);
     return ok;
 }
 
-bool handler_record_write(const char *guest, const Record *record, int64_t revision)
+static bool read_through_agent(const char *guest, Record *out, int64_t *revision)
 {
-    char *text = record_encode(record);
-    if (!text) {
-        return false;
+    json_t *answer = agent_call("record.get", json_pack("{s:s}", "guest", guest));
+    const json_t *result = json_object_get(answer, "result");
+    const char *text = json_string_value(json_object_get(result, "record"));
+    const json_t *number = json_object_get(result, "revision");
+    char reason[200];
+    bool ok = text && json_is_integer(number) && record_decode(text, out, reason, sizeof(reason));
+    if (ok) {
+        *revision = json_integer_value(number);
     }
+    json_decref(answer);
+    return ok;
+}
+
+bool handler_record_read(const char *guest, Record *out, int64_t *revision)
+{
+    bool answered;
+    return read_here(guest, out, revision, &answered) || (!answered && read_through_agent(guest, out, revision));
+}
+
+static bool write_here(const char *guest, const char *text, int64_t revision, bool *ret_answered)
+{
     char revision_text[32];
     snprintf(revision_text, sizeof(revision_text), "%lld", (long long) revision);
     json_t *body = json_pack("{s:[{s:o,s:s,s:s,s:s}],s:[{s:{s:o,s:o}}]}", "compare", "key", record_key_encoded(guest),
@@ -176,27 +221,35 @@ bool handler_record_write(const char *guest, const Record *record, int64_t revis
                              "request_put", "key", record_key_encoded(guest), "value", base64_encode(text));
     json_t *answer = store_post("/v3/kv/txn", body);
     bool ok = json_is_true(json_object_get(answer, "succeeded"));
+    *ret_answered = answer != NULL;
     json_decref(answer);
     json_decref(body);
+    return ok;
+}
+
+static bool write_through_agent(const char *guest, const char *text, int64_t revision)
+{
+    json_t *answer = agent_call(
+        "record.cas", json_pack("{s:s,s:s,s:I}", "guest", guest, "record", text, "revision", (json_int_t) revision));
+    bool ok = json_is_true(json_object_get(json_object_get(answer, "result"), "written"));
+    json_decref(answer);
+    return ok;
+}
+
+bool handler_record_write(const char *guest, const Record *record, int64_t revision)
+{
+    char *text = record_encode(record);
+    bool answered;
+    bool ok = text && (write_here(guest, text, revision, &answered) ||
+                       (!answered && write_through_agent(guest, text, revision)));
     free(text);
     return ok;
 }
 
 bool handler_peer_outdated(const char *guest)
 {
-    int fd = socket_open(AGENT_SOCKET, AGENT_TIMEOUT_MS);
-    if (fd < 0) {
-        return false;
-    }
-    char request[256];
-    snprintf(request, sizeof(request),
-             "{\"v\":1,\"id\":\"fence-peer\",\"verb\":\"peer.outdate\",\"args\":{\"guest\":\"%s\"}}\n", guest);
-    char *reply = send_text(fd, request) ? receive_text(fd, true) : NULL;
-    json_t *answer = reply ? json_loads(reply, JSON_REJECT_DUPLICATES, NULL) : NULL;
-    bool confirmed = json_is_true(json_object_get(answer, "ok")) &&
-                     json_is_true(json_object_get(json_object_get(answer, "result"), "outdated"));
+    json_t *answer = agent_call("peer.outdate", json_pack("{s:s}", "guest", guest));
+    bool confirmed = json_is_true(json_object_get(json_object_get(answer, "result"), "outdated"));
     json_decref(answer);
-    free(reply);
-    close(fd);
     return confirmed;
 }

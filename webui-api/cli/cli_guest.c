@@ -107,6 +107,21 @@ static gboolean run_migrate(Cli *cli, GError **error)
     return cli_operate(cli, "POST", path, body, error);
 }
 
+static gboolean run_reattach(Cli *cli, GError **error)
+{
+    const char *node = cli_option(cli, "node");
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "reattach", NULL);
+    g_autoptr(json_t) body = node ? json_pack("{s:s}", "node", node) : json_object();
+    g_autoptr(json_t) result = cli_http_request(cli->http, "POST", path, body, error);
+    if (result && !cli_print_json(cli, result)) {
+        g_autofree char *nodes = cli_join(cli_get(result, "nodes"));
+        cli_print(
+            "the failed disk of %s on %s is used again and resyncs; `holdfast guest show %s` tells how far it is\n",
+            cli->words[0], nodes ? nodes : "?", cli->words[0]);
+    }
+    return result != NULL;
+}
+
 static gboolean run_delete(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], NULL);
@@ -118,6 +133,11 @@ static const CliOption stop_options[] = {
     {.name = NULL},
 };
 
+static const CliOption reattach_options[] = {
+    {"node", '\0', CLI_OPTION_VALUE, "NODE", "the replica there (default: wherever a disk failed)"},
+    {.name = NULL},
+};
+
 const CliCommand cli_guest_commands[] = {
     {"guest", "list", "", 0, 0, NULL, "the guests, where they run and how protected they are", run_list},
     {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
@@ -125,6 +145,8 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "start", "NAME", 1, 1, NULL, "start it and keep it running", run_start},
     {"guest", "stop", "NAME", 1, 1, stop_options, "shut it down and keep it stopped", run_stop},
     {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},
+    {"guest", "reattach", "NAME", 1, 1, reattach_options, "use a disk again that failed and was repaired",
+     run_reattach},
     {"guest", "delete", "NAME", 1, 1, NULL, "remove it with its volumes; there is no way back", run_delete},
     {.noun = NULL},
 };

@@ -21,6 +21,10 @@ static const RouteField guest_migrate_body[] = {
     {"node", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
     {.name = NULL},
 };
+static const RouteField guest_reattach_body[] = {
+    {"node", ROUTE_FIELD_STRING, FALSE, 0, 0, NULL},
+    {.name = NULL},
+};
 static const RouteField volume_grow_body[] = {
     {"size_mib", ROUTE_FIELD_INT, TRUE, 4, 67108864, NULL},
     {.name = NULL},
@@ -78,6 +82,7 @@ static const Route routes[] = {
     {"POST", API "/guests/{name}/actions/start", ROUTE_CALL, "guest.start", 202, no_fields, NULL},
     {"POST", API "/guests/{name}/actions/stop", ROUTE_CALL, "guest.stop", 202, guest_stop_body, NULL},
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
+    {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},
 
     {"GET", API "/volumes", ROUTE_CALL, "volume.list", 200, NULL, NULL},
     {"GET", API "/volumes/{name}", ROUTE_CALL, "volume.show", 200, NULL, NULL},

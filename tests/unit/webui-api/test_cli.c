@@ -117,12 +117,13 @@ static void test_mutations(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
     const char *const verbs[] = {"guest.stop", "guest.migrate",  "volume.grow",   "fence.prove", "image.import",
-                                 "fence.set",  "network.create", "fence.confirm", "op.cancel"};
+                                 "fence.set",  "network.create", "fence.confirm", "op.cancel",   "guest.reattach"};
     for (gsize i = 0; i < G_N_ELEMENTS(verbs); i++) {
         fake_agent_result(fixture->agent, verbs[i], ENDED("running", ""));
     }
     expect_args(fixture, "guest stop a --force --no-wait", "guest.stop", "{\"force\":true,\"name\":\"a\"}");
     expect_args(fixture, "guest migrate a n2 --no-wait", "guest.migrate", "{\"name\":\"a\",\"node\":\"n2\"}");
+    expect_args(fixture, "guest reattach a --node n2", "guest.reattach", "{\"name\":\"a\",\"node\":\"n2\"}");
     expect_args(fixture, "volume grow a-0 8G --no-wait", "volume.grow", "{\"name\":\"a-0\",\"size_mib\":8192}");
     expect_args(fixture, "fence prove n2 --no-wait", "fence.prove", "{\"node\":\"n2\"}");
     expect_args(

@@ -31,6 +31,7 @@ static void test_found(void)
     find("GET", "/api/v1/guests/web1", "guest.show", "name", "web1");
     find("GET", "/api/v1/guests/w%65b1", "guest.show", "name", "web1");
     find("POST", "/api/v1/guests/web1/actions/migrate", "guest.migrate", "name", "web1");
+    find("POST", "/api/v1/guests/web1/actions/reattach", "guest.reattach", "name", "web1");
     find("POST", "/api/v1/fencing/n2/actions/confirm", "fence.confirm", "node", "n2");
     find("DELETE", "/api/v1/operations/0193", "op.cancel", "id", "0193");
     find("PUT", "/api/v1/images/debian", "image.import", "name", "debian");

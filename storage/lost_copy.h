@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The durable local note "this node's copy of guest G must not be trusted": its disk failed, and what was written after
+ * that is on the other node only. Written by DRBD's handler (or by holdfastd for it), honoured by the start claim,
+ * taken away by holdfastd.
+ *
+ * DRBD's own metadata cannot say it: the disk it would have to be written to is the one that failed. So after a reboot
+ * the copy would look as good as before.
+ *
+ * One file per failure, LOST_COPY_ROOT/GUEST/BOOT_ID.MINOR.TIME, so that whoever takes notes away takes exactly those
+ * it judged, never one that came meanwhile. Text for people inside. libc only: the fence-peer handler uses it. `root`
+ * is LOST_COPY_ROOT everywhere but in tests. */
+#pragma once
+
+#include <stdbool.h>
+
+#define LOST_COPY_ROOT "/var/lib/holdfast/lost-copy"
+#define LOST_COPY_NAMES_MAX 16
+#define LOST_COPY_NAME_SIZE 128
+
+typedef struct {
+    bool stands;   /* there is a note, or the folder could not be read */
+    bool held;     /* one is of this boot and was not released: nothing may be attached */
+    bool released; /* an operator released every one of them */
+    int minor;     /* of one of them, of a held one when there is any; -1 when not known */
+    int n_names;   /* notes seen, at most LOST_COPY_NAMES_MAX; the others wait for the next look */
+    char names[LOST_COPY_NAMES_MAX][LOST_COPY_NAME_SIZE];
+} LostCopy;
+
+void lost_copy_look(const char *root, const char *guest, const char *boot_id, LostCopy *ret);
+
+/* Write one note: on return true it is on disk, and so is its folder. */
+bool lost_copy_note(const char *root, const char *guest, int minor, const char *boot_id);
+
+/* An operator says that the disk works again: the notes stay, but none of those in `seen` forbids attaching any more.
+ */
+bool lost_copy_release(const char *root, const char *guest, const LostCopy *seen);
+
+/* Take the notes in `seen` away, durably. */
+bool lost_copy_remove(const char *root, const char *guest, const LostCopy *seen);
