@@ -280,6 +280,29 @@ static void test_stale_replica_is_not_used(Fixture *fixture, gconstpointer data 
     assert_says(failed, "web1 start on n", FALSE);
 }
 
+/* The owner lost its disk and left its peer alone in the record: the guest moves to the copy that is whole, live. */
+static void test_owner_out_of_sync_moves(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    ProjectionGuest *web = add_guest(fixture, "web1", "n1", "n2");
+    g_autofree char *first = desired(fixture, live);
+    g_autofree char *running = NULL;
+    g_autofree char *started = simulate(fixture, first, NULL, &running);
+    if (!started) {
+        return;
+    }
+    assert_says(started, "Start web1 ( n1 )", TRUE);
+    web->record.state = RECORD_RUNNING;
+    g_strlcpy(web->record.owner, "n1", RECORD_NAME_MAX);
+    g_strlcpy(web->record.in_sync[0], "n2", RECORD_NAME_MAX);
+    memset(web->record.in_sync[1], 0, RECORD_NAME_MAX);
+    g_autofree char *marked = desired(fixture, running);
+    g_autofree char *moved = simulate(fixture, marked, NULL, NULL);
+    assert_says(moved, "Migrate web1 ( n1 -> n2 )", TRUE);
+    g_autofree char *both_dead = simulate(fixture, marked, "n2", NULL);
+    assert_says(both_dead, "web1 start on n", FALSE);
+}
+
 /* A node that cannot hold the memory of a guest does not get it, so that a fail-over never overcommits. */
 static void test_memory_limits_placement(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -451,6 +474,7 @@ int main(int argc, char **argv)
         {"/projection/golden", test_golden},
         {"/projection/start-fail-move-stop", test_start_fail_move_stop},
         {"/projection/stale-replica-is-not-used", test_stale_replica_is_not_used},
+        {"/projection/owner-out-of-sync-moves", test_owner_out_of_sync_moves},
         {"/projection/memory-limits-placement", test_memory_limits_placement},
         {"/projection/unready-guest-stays", test_unready_guest_stays},
         {"/projection/removal-and-foreign", test_removal_and_foreign},

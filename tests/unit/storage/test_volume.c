@@ -437,6 +437,49 @@ static void test_status(void)
     }
 }
 
+static guint commands_with(const FakeWorld *w, const char *words)
+{
+    guint found = 0;
+    for (guint i = 0; i < w->log->len; i++) {
+        found += strstr(w->log->pdata[i], words) != NULL;
+    }
+    return found;
+}
+
+/* A disk failed here: nobody attaches it again by himself, and a Secondary does not connect. */
+static void test_detached(void)
+{
+    g_auto(Fixture) f = {0};
+    fixture_start(&f, TRUE);
+    g_assert_true(create(&f, NULL));
+    fake_minor(80)->lv = NULL;
+    f.world.net = FALSE;
+    f.set.detached = TRUE;
+    g_ptr_array_set_size(f.world.log, 0);
+    GError *error = NULL;
+    g_assert_false(volume_set_converge(&f.set, FALSE, &error));
+    g_assert_nonnull(strstr(error->message, "holdfast guest reattach web1 --node n1"));
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+    error = NULL;
+    g_assert_false(volume_set_activate(&f.set, &error));
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+    g_assert_cmpint(f.world.log->len, ==, 0);
+    /* A Primary is served by the peer's copy, so it is connected; and still nothing is attached. */
+    fake_minor(80)->primary = fake_minor(81)->primary = TRUE;
+    error = NULL;
+    g_assert_false(volume_set_converge(&f.set, FALSE, &error));
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+    g_assert_cmpint(commands_with(&f.world, " connect "), ==, 1);
+    g_assert_cmpint(commands_with(&f.world, " attach "), ==, 0);
+    /* Released: as ever. */
+    fake_minor(80)->primary = fake_minor(81)->primary = FALSE;
+    f.set.detached = FALSE;
+    error = NULL;
+    g_assert_true(volume_set_converge(&f.set, FALSE, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(commands_with(&f.world, " attach "), ==, 1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -454,6 +497,7 @@ int main(int argc, char **argv)
     g_test_add_func("/volume/frozen", test_frozen);
     g_test_add_func("/volume/promote-failure-undoes", test_promote_failure_undoes);
     g_test_add_func("/volume/remove-refuses-in-use", test_remove_refuses_in_use);
+    g_test_add_func("/volume/detached", test_detached);
     g_test_add_func("/volume/status", test_status);
     return g_test_run();
 }
