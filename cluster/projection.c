@@ -188,6 +188,8 @@ char *projection_desired_cib(const ProjectionInput *input, const char *live_cib,
     projection_options(&projection);
     projection_fencing(&projection);
     projection_guests(&projection);
-    prune(&projection);
+    if (!input->incomplete) {
+        prune(&projection);
+    }
     return xml_to_text(document);
 }

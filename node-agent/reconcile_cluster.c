@@ -14,44 +14,34 @@
 
 #define FULL_ROUND_US (60 * G_USEC_PER_SEC)
 
-static ProjectionGuest *projection_guest(Daemon *daemon, Guest *guest)
+/* The figures of the nodes' memory may come from the cache: old ones do no harm. */
+static ProjectionInput *projection_read(gpointer user_data, GError **error)
 {
-    ProjectionGuest *projected = g_new0(ProjectionGuest, 1);
-    char reason[200];
-    g_autofree char *key = record_key(guest->name);
-    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    projected->guest = guest;
-    projected->have_record = entry && record_decode(entry->value, &projected->record, reason, sizeof(reason));
-    /* Sticky on purpose: once initialised, a guest stays in the CIB whatever its replicas' nodes are doing. */
-    projected->ready = projected->have_record && projected->record.state != RECORD_NEW;
-    return projected;
+    Daemon *daemon = user_data;
+    g_autofree char *damaged = NULL;
+    ProjectionInput *input = projection_input_read(daemon->store, &damaged, error);
+    if (damaged) {
+        log_line(LOG_LEVEL_ERROR, "projection: nothing is taken out of Pacemaker until this is repaired: %s", damaged);
+    }
+    if (input) {
+        input->node_statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
+    }
+    for (guint i = 0; input && i < input->nodes->len; i++) {
+        g_autofree char *key = g_strdup_printf("status/%s/node", ((const Node *) input->nodes->pdata[i])->name);
+        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
+        if (status) {
+            g_ptr_array_add(input->node_statuses, status);
+        }
+    }
+    return input;
 }
 
 /* FALSE: not written, to be tried again. */
 static gboolean project(Daemon *daemon)
 {
-    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
-    g_autoptr(GPtrArray) devices = cache_objects(daemon->cache, &fence_device_type, "fence/");
-    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
-    g_autoptr(GPtrArray) projected = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
     gboolean changed = FALSE;
-    for (guint i = 0; i < guests->len; i++) {
-        g_ptr_array_add(projected, projection_guest(daemon, guests->pdata[i]));
-    }
-    g_autoptr(GPtrArray) statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
-    for (guint i = 0; i < nodes->len; i++) {
-        g_autofree char *key = g_strdup_printf("status/%s/node", ((const Node *) nodes->pdata[i])->name);
-        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
-        if (status) {
-            g_ptr_array_add(statuses, status);
-        }
-    }
-    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected, .node_statuses = statuses};
-    if (nodes->len == 0) {
-        return TRUE; /* never project an empty store over a live cluster */
-    }
-    if (!projection_apply(daemon->runner, &input, &changed, &error)) {
+    if (!projection_apply(daemon->runner, projection_read, daemon, &changed, &error)) {
         log_line(LOG_LEVEL_WARNING, "projection into the CIB: %s", error->message);
         return FALSE;
     }
@@ -199,7 +189,7 @@ static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
     }
 }
 
-/* Everything the projection is made from, as one text. */
+/* What the cache knows of the things the projection is made from, as one text: it only says when to project again. */
 static char *projection_basis(Daemon *daemon)
 {
     static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/"};
