@@ -311,6 +311,56 @@ static void test_unready_guest_stays(Fixture *fixture, gconstpointer data G_GNUC
     g_assert_null(strstr(new_unrecorded, "web1"));
 }
 
+static gboolean has_level(const char *cib, const char *target, int index, const char *devices)
+{
+    g_autofree char *wanted =
+        g_strdup_printf("<fencing-level id=\"hf-level.%s.%d\" target=\"%s\" index=\"%d\" devices=\"%s\"/>", target,
+                        index, target, index, devices);
+    return strstr(cib, wanted) != NULL;
+}
+
+/* A person's word is the second level of a proven device only: a device under proof answers for itself, and an unproven
+ * node has the manual device alone. */
+static void test_second_level(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    g_autofree char *cib = desired(fixture, live);
+    g_assert_true(has_level(cib, "n1", 1, "fence-n1"));
+    g_assert_true(has_level(cib, "n1", 2, "fence-n1.manual"));
+    g_assert_nonnull(
+        strstr(cib, "<primitive id=\"fence-n1.manual\" class=\"stonith\" type=\"fence_holdfast_manual\">"));
+    g_assert_nonnull(strstr(cib, "rsc=\"fence-n1.manual\" node=\"n1\" score=\"-INFINITY\""));
+    g_assert_null(strstr(cib, "hf-level.n2"));
+    g_assert_null(strstr(cib, "fence-n2.manual"));
+    g_assert_null(strstr(cib, "hf-level.n3"));
+    g_assert_null(strstr(cib, "fence-n3.manual"));
+    g_autofree char *started = simulate(fixture, cib, NULL, NULL);
+    if (started) {
+        assert_says(started, "Start fence-n1.manual", TRUE);
+        assert_says(started, "Start fence-n1.manual ( n1 )", FALSE);
+    }
+
+    ((FenceDevice *) fixture->input.fence_devices->pdata[0])->state = FENCE_PROVING;
+    g_autofree char *again = desired(fixture, cib);
+    g_assert_null(strstr(again, "<fencing-level "));
+    g_assert_null(strstr(again, "fence-n1.manual"));
+}
+
+/* Levels that an operator made for a node are his, ours would be added to them. */
+static void test_foreign_levels(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    const char *end = strstr(live, "</configuration>");
+    g_autofree char *with_level =
+        g_strdup_printf("%.*s<fencing-topology><fencing-level id=\"pdu\" target=\"n1\" index=\"1\" "
+                        "devices=\"fence-n1\"/></fencing-topology>%s",
+                        (int) (end - live), live, end);
+    g_autofree char *cib = desired(fixture, with_level);
+    g_assert_nonnull(strstr(cib, "id=\"pdu\""));
+    g_assert_null(strstr(cib, "hf-level.n1"));
+    g_assert_null(strstr(cib, "fence-n1.manual"));
+}
+
 /* A guest that could not be read is not in the input: it and everything else of ours stays, what is known is followed.
  */
 static void test_incomplete_input_removes_nothing(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
@@ -491,6 +541,8 @@ int main(int argc, char **argv)
         {"/projection/stale-replica-is-not-used", test_stale_replica_is_not_used},
         {"/projection/memory-limits-placement", test_memory_limits_placement},
         {"/projection/unready-guest-stays", test_unready_guest_stays},
+        {"/projection/second-level", test_second_level},
+        {"/projection/foreign-levels", test_foreign_levels},
         {"/projection/incomplete-input-removes-nothing", test_incomplete_input_removes_nothing},
         {"/projection/removal-and-foreign", test_removal_and_foreign},
         {"/projection/sizes", test_sizes},
