@@ -10,6 +10,9 @@
 #include "common/process.h"
 #include "storage/record_codec.h"
 
+/* Ids of our elements in <fencing-topology>. */
+#define PROJECTION_LEVEL_PREFIX "hf-level."
+
 typedef struct {
     Guest *guest;
     gboolean ready; /* the record is not RECORD_NEW: may be in the CIB, and stays whatever its nodes are doing */

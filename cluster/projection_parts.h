@@ -6,9 +6,6 @@
 #include "cluster/projection.h"
 #include "cluster/xml.h"
 
-/* Ids of our elements in <fencing-topology>. */
-#define PROJECTION_LEVEL_PREFIX "hf-level."
-
 typedef struct {
     const ProjectionInput *input;
     xmlDoc *document;
