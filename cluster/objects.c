@@ -48,6 +48,11 @@ void node_free(Node *node)
     object_free(&node_type, node);
 }
 
+void node_boot_free(NodeBoot *boot)
+{
+    object_free(&node_boot_type, boot);
+}
+
 void image_free(Image *image)
 {
     object_free(&image_type, image);

@@ -76,6 +76,13 @@ typedef struct {
     gboolean leaving; /* set by remove */
 } Node;
 
+/* boot/<node>: the life of the machine, written by its holdfastd before Pacemaker may start anything. */
+typedef struct {
+    gint64 version; /* 1 */
+    char *boot_id;  /* of the kernel */
+    gboolean left;  /* it was shut down in order: nobody shall power it on */
+} NodeBoot;
+
 /* image/<name>. The bytes are raw files /var/lib/holdfast/images/<name>.raw on the nodes in `nodes`. */
 typedef struct {
     gint64 version; /* 1 */
@@ -161,7 +168,7 @@ typedef struct {
     char *condition; /* "" or what is wrong */
 } NodeStatus;
 
-extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, image_type, network_type,
+extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, node_boot_type, image_type, network_type,
     fence_device_type, operation_type, guest_status_type, volume_status_type, node_status_type;
 
 /* Allocate, or release with everything in it; one pair serves all types: object_free(&guest_type, guest). */
@@ -170,6 +177,7 @@ void object_free(const JsonStruct *type, gpointer object);
 void guest_free(Guest *guest);
 void volume_free(Volume *volume);
 void node_free(Node *node);
+void node_boot_free(NodeBoot *boot);
 void image_free(Image *image);
 void network_free(Network *network);
 void fence_device_free(FenceDevice *device);
@@ -179,6 +187,7 @@ void node_status_free(NodeStatus *status);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Volume, volume_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Node, node_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodeBoot, node_boot_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Image, image_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Network, network_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FenceDevice, fence_device_free)

@@ -132,6 +132,14 @@ static const JsonField node_fields[] = {
 };
 const JsonStruct node_type = {sizeof(Node), node_fields, NULL};
 
+static const JsonField node_boot_fields[] = {
+    VERSION(NodeBoot),
+    STRING_REQUIRED(NodeBoot, boot_id),
+    BOOL(NodeBoot, left),
+    {0},
+};
+const JsonStruct node_boot_type = {sizeof(NodeBoot), node_boot_fields, NULL};
+
 static const JsonField image_fields[] = {
     VERSION(Image),
     STRING_REQUIRED(Image, name),

@@ -148,6 +148,18 @@ static void remove_mentions(Projection *projection, const char *resource)
     }
 }
 
+/* Of the children of a section, those that are ours by their id and that nothing asked for. */
+static void prune_by_id(Projection *projection, xmlNode *section, const char *prefix)
+{
+    for (xmlNode *each = xml_child(section, NULL), *next = NULL; each; each = next) {
+        next = xml_next(each, NULL);
+        g_autofree char *id = xml_get(each, "id");
+        if (id && g_str_has_prefix(id, prefix) && !g_hash_table_contains(projection->wanted, id)) {
+            xml_remove(each);
+        }
+    }
+}
+
 static void prune(Projection *projection)
 {
     xmlNode *resources = projection_section(projection, "resources");
@@ -159,14 +171,8 @@ static void prune(Projection *projection)
             xml_remove(each);
         }
     }
-    xmlNode *constraints = projection_section(projection, "constraints");
-    for (xmlNode *each = xml_child(constraints, "rsc_location"), *next = NULL; each; each = next) {
-        next = xml_next(each, "rsc_location");
-        g_autofree char *id = xml_get(each, "id");
-        if (id && g_str_has_prefix(id, "hf-loc.") && !g_hash_table_contains(projection->wanted, id)) {
-            xml_remove(each);
-        }
-    }
+    prune_by_id(projection, projection_section(projection, "constraints"), "hf-loc.");
+    prune_by_id(projection, xml_child(projection->configuration, "fencing-topology"), PROJECTION_LEVEL_PREFIX);
 }
 
 char *projection_desired_cib(const ProjectionInput *input, const char *live_cib, GError **error)
@@ -188,6 +194,8 @@ char *projection_desired_cib(const ProjectionInput *input, const char *live_cib,
     projection_options(&projection);
     projection_fencing(&projection);
     projection_guests(&projection);
-    prune(&projection);
+    if (!input->incomplete) {
+        prune(&projection);
+    }
     return xml_to_text(document);
 }

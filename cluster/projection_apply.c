@@ -119,7 +119,7 @@ static void bump_epoch(xmlNode *cib)
 }
 
 /* *ret_after: the text to reach, or NULL when the live CIB is as it should be. */
-static gboolean compute(const ProjectionInput *input, const char *live, char **ret_after, GError **error)
+static gboolean compute(ProjectionRead read, gpointer user_data, const char *live, char **ret_after, GError **error)
 {
     g_autoptr(xmlDoc) live_document = xml_parse(live, "CIB", error);
     if (!live_document) {
@@ -131,7 +131,8 @@ static gboolean compute(const ProjectionInput *input, const char *live, char **r
                             "CIB: not written: this part of the cluster has no quorum");
         return FALSE;
     }
-    g_autofree char *desired = projection_desired_cib(input, live, error);
+    g_autoptr(ProjectionInput) input = read(user_data, error);
+    g_autofree char *desired = input ? projection_desired_cib(input, live, error) : NULL;
     g_autoptr(xmlDoc) document = desired ? xml_parse(desired, "CIB", error) : NULL;
     if (!document) {
         return FALSE;
@@ -144,13 +145,13 @@ static gboolean compute(const ProjectionInput *input, const char *live, char **r
     return TRUE;
 }
 
-static gboolean apply_once(const ProcessRunner *runner, const char *folder, const ProjectionInput *input,
+static gboolean apply_once(const ProcessRunner *runner, const char *folder, ProjectionRead read, gpointer user_data,
                            gboolean *ret_changed, GError **error)
 {
     g_autofree char *live = query_cib(runner, error);
     g_autofree char *after = NULL;
     g_autofree char *patch = NULL;
-    if (!live || !compute(input, live, &after, error)) {
+    if (!live || !compute(read, user_data, live, &after, error)) {
         return FALSE;
     }
     if (after && !make_patch(runner, folder, live, after, &patch, error)) {
@@ -163,12 +164,12 @@ static gboolean apply_once(const ProcessRunner *runner, const char *folder, cons
     return TRUE;
 }
 
-gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, const ProjectionInput *input,
+gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, ProjectionRead read, gpointer user_data,
                              gboolean *ret_changed, GError **error)
 {
     for (int attempt = 1;; attempt++) {
         g_autoptr(GError) problem = NULL;
-        if (apply_once(runner, folder, input, ret_changed, &problem)) {
+        if (apply_once(runner, folder, read, user_data, ret_changed, &problem)) {
             return TRUE;
         }
         if (attempt == ATTEMPTS || !g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT)) {
@@ -178,8 +179,8 @@ gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, co
     }
 }
 
-gboolean projection_apply(const ProcessRunner *runner, const ProjectionInput *input, gboolean *ret_changed,
+gboolean projection_apply(const ProcessRunner *runner, ProjectionRead read, gpointer user_data, gboolean *ret_changed,
                           GError **error)
 {
-    return projection_apply_in(runner, RUN_FOLDER, input, ret_changed, error);
+    return projection_apply_in(runner, RUN_FOLDER, read, user_data, ret_changed, error);
 }

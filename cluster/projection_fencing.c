@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The fence devices of the projection: one per node, allowed everywhere but on its own target. A node whose device was
- * not proven by a real shot gets fence_holdfast_manual: its guests are recovered when a person has said that the node
- * is off, never by believing an untested BMC. */
+ * The fence devices of the projection, allowed everywhere but on their own target. A node whose device was not proven
+ * by a real shot gets fence_holdfast_manual instead: its guests are recovered when a person has said that the node is
+ * off, never by believing an untested BMC. A node with a proven device has the manual device as level 2, so that a
+ * person's word can end the fencing of a node whose BMC is dead with it. While a device is being proven it stands
+ * alone: nothing else may answer for it. */
 #include "cluster/projection_parts.h"
 
 #include <string.h>
@@ -58,11 +60,13 @@ static void put_device_parameters(xmlNode *set, const FenceDevice *device)
     }
 }
 
-static xmlNode *device_element(const ProjectionInput *input, const char *node, const FenceDevice *device)
+/* `name` is the node, or what distinguishes a second device of it; device NULL: the manual one. */
+static xmlNode *device_element(const ProjectionInput *input, const char *name, const char *node,
+                               const FenceDevice *device)
 {
-    g_autofree char *id = g_strdup_printf("fence-%s", node);
-    g_autofree char *parameters_id = g_strdup_printf("hf-fence.%s.parameters", node);
-    g_autofree char *op_prefix = g_strdup_printf("hf-fence.%s.op", node);
+    g_autofree char *id = g_strdup_printf("fence-%s", name);
+    g_autofree char *parameters_id = g_strdup_printf("hf-fence.%s.parameters", name);
+    g_autofree char *op_prefix = g_strdup_printf("hf-fence.%s.op", name);
     int off_timeout_s = OFF_TIMEOUT_S + projection_fencing_delay_s(input);
     g_autofree char *off_timeout = g_strdup_printf("%ds", off_timeout_s);
     xmlNode *primitive = projection_element("primitive", id);
@@ -84,23 +88,66 @@ static xmlNode *device_element(const ProjectionInput *input, const char *node, c
     return primitive;
 }
 
-static void put_locations(Projection *projection, const char *target)
+static void put_device(Projection *projection, const char *name, const char *target, const FenceDevice *device)
 {
-    g_autofree char *id = g_strdup_printf("fence-%s", target);
-    for (guint i = 0; i < projection->input->nodes->len; i++) {
-        const Node *node = g_ptr_array_index(projection->input->nodes, i);
+    const ProjectionInput *input = projection->input;
+    g_autofree char *id = g_strdup_printf("fence-%s", name);
+    projection_put(projection, projection_section(projection, "resources"),
+                   device_element(input, name, target, device));
+    for (guint i = 0; i < input->nodes->len; i++) {
+        const Node *node = g_ptr_array_index(input->nodes, i);
         gboolean own = strcmp(node->name, target) == 0;
         projection_location(projection, id, node->name, own ? "-INFINITY" : "1", NULL);
     }
 }
 
+/* An operator's own levels for a node stand instead of ours: two of one number would be added up. */
+static gboolean has_foreign_level(const Projection *projection, const char *target)
+{
+    const xmlNode *topology = xml_child(projection->configuration, "fencing-topology");
+    for (const xmlNode *each = xml_child(topology, "fencing-level"); each; each = xml_next(each, "fencing-level")) {
+        g_autofree char *id = xml_get(each, "id");
+        if (xml_is(each, "target", target) && !(id && g_str_has_prefix(id, PROJECTION_LEVEL_PREFIX))) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+static void put_level(Projection *projection, const char *target, int index, const char *devices)
+{
+    g_autofree char *id = g_strdup_printf(PROJECTION_LEVEL_PREFIX "%s.%d", target, index);
+    g_autofree char *number = g_strdup_printf("%d", index);
+    xmlNode *level = projection_element("fencing-level", id);
+    xml_set(level, "target", target);
+    xml_set(level, "index", number);
+    xml_set(level, "devices", devices);
+    projection_put(projection, projection_section(projection, "fencing-topology"), level);
+}
+
+/* '.' is in no node's name: "fence-n1.manual" is no node's first device. */
+static void put_second_level(Projection *projection, const char *target)
+{
+    g_autofree char *manual_name = g_strdup_printf("%s.manual", target);
+    g_autofree char *first = g_strdup_printf("fence-%s", target);
+    g_autofree char *second = g_strdup_printf("fence-%s", manual_name);
+    if (has_foreign_level(projection, target)) {
+        return;
+    }
+    put_device(projection, manual_name, target, NULL);
+    put_level(projection, target, 1, first);
+    put_level(projection, target, 2, second);
+}
+
 void projection_fencing(Projection *projection)
 {
     const ProjectionInput *input = projection->input;
-    xmlNode *resources = projection_section(projection, "resources");
     for (guint i = 0; i < input->nodes->len; i++) {
         const Node *node = g_ptr_array_index(input->nodes, i);
-        projection_put(projection, resources, device_element(input, node->name, device_of(input, node->name)));
-        put_locations(projection, node->name);
+        const FenceDevice *device = device_of(input, node->name);
+        put_device(projection, node->name, node->name, device);
+        if (device && device->state == FENCE_PROVEN) {
+            put_second_level(projection, node->name);
+        }
     }
 }

@@ -41,5 +41,5 @@ int projection_fencing_delay_s(const ProjectionInput *input);
 gboolean projection_memory_known(const Projection *projection);
 
 /* projection_apply() with its temporary files in `folder`. */
-gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, const ProjectionInput *input,
+gboolean projection_apply_in(const ProcessRunner *runner, const char *folder, ProjectionRead read, gpointer user_data,
                              gboolean *ret_changed, GError **error);

@@ -114,12 +114,13 @@ StoreEntry *store_get(Store *store, const char *key, gint64 *ret_revision, GErro
     return store_json_entry(kv, error);
 }
 
-/* One page into `entries`. *revision 0: read the newest and pin it. *ret_more: another page follows. */
-static gboolean list_page(Store *store, const char *prefix, gint64 deadline_us, GPtrArray *entries, gint64 *revision,
-                          gboolean *ret_more, GError **error)
+/* One page into `entries`, whose elements from `first` on are of this prefix. *revision 0: read the newest and pin it.
+ * *ret_more: another page follows. */
+static gboolean list_page(Store *store, const char *prefix, gint64 deadline_us, GPtrArray *entries, guint first,
+                          gint64 *revision, gboolean *ret_more, GError **error)
 {
     g_autoptr(json_t) request = store_json_range(prefix, TRUE);
-    if (entries->len > 0) {
+    if (entries->len > first) {
         const StoreEntry *last = entries->pdata[entries->len - 1];
         g_autofree guchar *next = (guchar *) g_strdup(last->key); /* its NUL included: the next possible key */
         g_autofree char *encoded = g_base64_encode(next, strlen(last->key) + 1);
@@ -148,21 +149,30 @@ static gboolean list_page(Store *store, const char *prefix, gint64 deadline_us, 
     return TRUE;
 }
 
-GPtrArray *store_list(Store *store, const char *prefix, gint64 *ret_revision, GError **error)
+GPtrArray *store_list_all(Store *store, const char *const *prefixes, gint64 *ret_revision, GError **error)
 {
     g_autoptr(GPtrArray) entries = g_ptr_array_new_with_free_func((GDestroyNotify) store_entry_free);
     gint64 deadline_us = store_http_deadline_us(store);
     gint64 revision = 0;
-    gboolean more = TRUE;
-    while (more) {
-        if (!list_page(store, prefix, deadline_us, entries, &revision, &more, error)) {
-            return NULL;
+    for (const char *const *prefix = prefixes; *prefix; prefix++) {
+        guint first = entries->len;
+        gboolean more = TRUE;
+        while (more) {
+            if (!list_page(store, *prefix, deadline_us, entries, first, &revision, &more, error)) {
+                return NULL;
+            }
         }
     }
     if (ret_revision) {
         *ret_revision = revision;
     }
     return g_steal_pointer(&entries);
+}
+
+GPtrArray *store_list(Store *store, const char *prefix, gint64 *ret_revision, GError **error)
+{
+    const char *const prefixes[] = {prefix, NULL};
+    return store_list_all(store, prefixes, ret_revision, error);
 }
 
 StoreTxn *store_txn_new(void)

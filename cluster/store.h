@@ -44,6 +44,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Store, store_free)
 StoreEntry *store_get(Store *store, const char *key, gint64 *ret_revision, GError **error);
 /* All keys that begin with prefix, sorted by key, consistent at *ret_revision. Array of StoreEntry, caller unrefs. */
 GPtrArray *store_list(Store *store, const char *prefix, gint64 *ret_revision, GError **error);
+/* The same for several prefixes (NULL-terminated) after another, all at the one revision of the first page. */
+GPtrArray *store_list_all(Store *store, const char *const *prefixes, gint64 *ret_revision, GError **error);
 
 /* A transaction: all conditions hold -> all operations happen, at one revision. */
 typedef struct StoreTxn StoreTxn;

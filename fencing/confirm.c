@@ -54,11 +54,11 @@ static gboolean read_boot(Store *store, const char *node, char **ret_boot_id, gi
         g_propagate_error(error, g_steal_pointer(&problem));
         return FALSE;
     }
-    g_autoptr(json_t) document = json_text_parse(entry->value, -1, key, error);
-    if (!document) {
+    g_autoptr(NodeBoot) boot = object_from_text(&node_boot_type, entry->value, key, error);
+    if (!boot) {
         return FALSE;
     }
-    *ret_boot_id = g_strdup(json_string_value(json_object_get(document, "boot_id")));
+    *ret_boot_id = g_steal_pointer(&boot->boot_id);
     *ret_revision = entry->mod_revision;
     return TRUE;
 }

@@ -30,8 +30,9 @@ typedef struct {
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
 
-    gint64 status_at_us;   /* "node" task only: when this node's figures were last published */
-    char *projected_basis; /* "cluster" task only: what the CIB was last made from, and when */
+    gint64 status_at_us;       /* "node" task only: when this node's figures were last published */
+    GHashTable *agents_absent; /* "cluster" task only: node -> gint64, since when its holdfastd is out of the group */
+    char *projected_basis;     /* "cluster" task only: what the CIB was last made from, and when */
     gint64 projected_at_us;
 
     GMutex lock;
@@ -46,6 +47,14 @@ typedef struct {
 
 MembershipView daemon_view(Daemon *daemon);
 gboolean daemon_node_online(Daemon *daemon, const char *node); /* member of our corosync partition */
+
+/* TRUE when the holdfastd of `node` has been out of the group for longer than a restart takes, by the looks of the
+ * "cluster" task, the only one that may ask: what it was doing falls to others. Never while we are out of the group
+ * ourselves. A node that left the cluster for good is gone too. */
+gboolean daemon_agent_gone(Daemon *daemon, const char *node);
+/* One node judges the operations: of those whose holdfastd is present the one with the smallest id, in a quorate
+ * partition. Not the DC: its holdfastd may be the dead one. */
+gboolean daemon_is_judge(Daemon *daemon);
 
 /* Pacemaker's status, asked for now. NULL, UNAVAILABLE: Pacemaker is not running here. Caller frees. */
 PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error);

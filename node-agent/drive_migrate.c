@@ -7,14 +7,13 @@
 #include "cluster/plan.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "node-agent/guest_document.h"
 #include "storage/record.h"
 
 #include <string.h>
 
 #define PREPARE_TIMEOUT_MS 30000
 #define POLL_MS 250
-/* Memory left when we stop copying and ask Pacemaker; what the guest dirties until the hand-over comes on top. */
-#define NEARLY_DONE_BYTES (32 * 1024 * 1024)
 #define HANDOVER_TIMEOUT_MS 90000
 #define REPORT_LIMIT_MS 10000
 #define PRECOPY_LIMIT_MS (60 * 60 * 1000)
@@ -27,20 +26,6 @@ typedef struct {
     const VmmEngine *engine;
     char *run_folder;
 } Migration;
-
-static gboolean guest_set_preferred(Daemon *daemon, const char *name, const char *node, GError **error)
-{
-    g_autofree char *key = g_strconcat(STORE_ROOT "guest/", name, NULL);
-    g_autoptr(StoreEntry) entry = store_get(daemon->store, key, NULL, error);
-    g_autoptr(Guest) guest = entry ? object_from_text(&guest_type, entry->value, key, error) : NULL;
-    if (!guest) {
-        return FALSE;
-    }
-    g_free(guest->preferred_node);
-    guest->preferred_node = g_strdup(node);
-    g_autofree char *text = object_to_text(&guest_type, guest);
-    return store_put(daemon->store, key, text, entry->mod_revision, 0, NULL, error);
-}
 
 /* Everything that could refuse is asked before anything is done. */
 static gboolean check(const Migration *migration, GError **error)
@@ -110,9 +95,7 @@ static gboolean look(const Migration *migration, gboolean *ret_nearly, GError **
                     state.error ? ": " : "", state.error ? state.error : "");
         return FALSE;
     }
-    *ret_nearly = g_str_equal(state.status, "pre-switchover") ||
-                  (g_str_equal(state.status, "active") && state.total_bytes > 0 && state.transferred_bytes > 0 &&
-                   state.remaining_bytes < NEARLY_DONE_BYTES);
+    *ret_nearly = vmm_migration_nearly_done(&state);
     operation_progress(migration->daemon, migration->operation, state.total_bytes - state.remaining_bytes,
                        state.total_bytes, "bytes");
     return TRUE;
@@ -144,15 +127,20 @@ static gboolean copy_memory(const Migration *migration, GError **error)
     return migration->engine->migrate_hold(migration->run_folder, error);
 }
 
+static gboolean has_arrived(const Migration *migration)
+{
+    Record record = {0};
+    return record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) &&
+           record.state == RECORD_RUNNING && g_str_equal(record.owner, migration->target);
+}
+
 /* Pacemaker moves it; done when the record has the target as running owner. */
 static gboolean wait_for_handover(const Migration *migration, GError **error)
 {
     gint64 deadline_us = g_get_monotonic_time() + (gint64) HANDOVER_TIMEOUT_MS * 1000;
-    Record record = {0};
     operation_stage(migration->daemon, migration->operation, "Pacemaker hands over to %s", migration->target);
     while (g_get_monotonic_time() < deadline_us) {
-        if (record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) &&
-            record.state == RECORD_RUNNING && g_str_equal(record.owner, migration->target)) {
+        if (has_arrived(migration)) {
             return TRUE;
         }
         g_usleep(POLL_MS * 1000);
@@ -180,7 +168,7 @@ static void wait_for_report(const Migration *migration)
 static void undo(const Migration *migration)
 {
     Record record = {0};
-    guest_set_preferred(migration->daemon, migration->guest, NULL, NULL);
+    guest_unprefer(migration->daemon->store, migration->guest, migration->target, NULL);
     if (!record_read(migration->daemon->store, migration->guest, &record, NULL, NULL) ||
         record.handover_to[0] != '\0' || !g_str_equal(record.owner, migration->daemon->config->node)) {
         return;
@@ -193,9 +181,13 @@ static void run(Migration *migration)
 {
     g_autoptr(GError) error = NULL;
     gboolean begun = FALSE;
+    if (has_arrived(migration)) { /* we were restarted while Pacemaker moved it */
+        operation_end(migration->daemon, migration->operation, NULL);
+        return;
+    }
     gboolean ok = check(migration, &error) && (begun = TRUE) && begin(migration, &error) &&
                   copy_memory(migration, &error) &&
-                  guest_set_preferred(migration->daemon, migration->guest, migration->target, &error);
+                  guest_prefer(migration->daemon->store, migration->guest, migration->target, &error);
     if (ok) {
         daemon_kick_cluster(migration->daemon);
         ok = wait_for_handover(migration, &error);

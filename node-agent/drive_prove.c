@@ -4,6 +4,8 @@
  * back with another boot id. Only then its guests may fail over. */
 #include "node-agent/operation.h"
 
+#include "cluster/object_update.h"
+#include "cluster/projection.h"
 #include "common/error.h"
 #include "common/ident.h"
 #include "fencing/device.h"
@@ -27,20 +29,47 @@ typedef struct {
 
 static char *boot_id_of(Daemon *daemon, const char *node)
 {
-    g_autofree char *key = g_strconcat(STORE_ROOT "boot/", node, NULL);
-    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    g_autoptr(json_t) document = entry ? json_text_parse(entry->value, -1, key, NULL) : NULL;
-    return g_strdup(json_string_value(json_object_get(document, "boot_id")));
+    g_autofree char *key = g_strconcat("boot/", node, NULL);
+    g_autoptr(NodeBoot) boot = cache_object(daemon->cache, &node_boot_type, key, NULL);
+    return boot ? g_steal_pointer(&boot->boot_id) : NULL;
+}
+
+typedef struct {
+    const FenceDevice *device; /* as it shall be */
+    FenceState from;
+} DeviceChange;
+
+/* Only the very device that is being proven, in the state this proof left it in: another one set meanwhile was not
+ * shot with, and a proof given up for dead counts no more. */
+static gboolean change_device(gpointer object, gpointer user_data, GError **error)
+{
+    FenceDevice *stored = object;
+    const DeviceChange *change = user_data;
+    const FenceDevice *device = change->device;
+    gboolean same = g_strcmp0(stored->agent, device->agent) == 0 && stored->parameters && device->parameters &&
+                    g_strv_equal((const char *const *) stored->parameters, (const char *const *) device->parameters);
+    if (!same || (stored->state != (int) change->from && stored->state != device->state)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the fence device of %s was changed while it was being proven; prove it again", device->node);
+        return FALSE;
+    }
+    stored->state = device->state;
+    stored->proven_ms = device->proven_ms;
+    g_free(stored->proven_at);
+    stored->proven_at = g_strdup(device->proven_at);
+    g_free(stored->detail);
+    stored->detail = g_strdup(device->detail);
+    return TRUE;
 }
 
 static gboolean device_save(const Proof *proof, FenceState state, const char *detail, GError **error)
 {
-    g_autofree char *key = g_strconcat(STORE_ROOT "fence/", proof->node, NULL);
+    g_autofree char *name = g_strconcat("fence/", proof->node, NULL);
+    DeviceChange change = {.device = proof->device, .from = (FenceState) proof->device->state};
     proof->device->state = (int) state;
     g_free(proof->device->detail);
     proof->device->detail = g_strdup(detail);
-    g_autofree char *text = object_to_text(&fence_device_type, proof->device);
-    return store_put(proof->daemon->store, key, text, -1, 0, NULL, error);
+    return object_update(proof->daemon->store, &fence_device_type, name, 0, change_device, &change, error);
 }
 
 /* Wait until test() holds; FALSE with TIMEOUT and `what` when it does not in time. */
@@ -57,15 +86,17 @@ static gboolean wait_until(Proof *proof, gboolean (*test)(Proof *proof), int lim
     return TRUE;
 }
 
+/* The device is in the CIB, and alone: the second level of a device that was proven before has gone. */
 static gboolean is_projected(Proof *proof)
 {
     g_autofree char *xml = NULL;
-    g_autofree char *query = g_strdup_printf("//primitive[@id='fence-%s']", proof->node);
+    g_autofree char *query =
+        g_strdup_printf("//primitive[@id='fence-%s']|//fencing-level[@target='%s']", proof->node, proof->node);
     g_autofree char *type = g_strdup_printf("type=\"%s\"", proof->device->agent);
     daemon_kick_cluster(proof->daemon);
     return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query,
                         NULL) &&
-           strstr(xml, type) != NULL;
+           strstr(xml, type) != NULL && strstr(xml, PROJECTION_LEVEL_PREFIX) == NULL;
 }
 
 static gboolean has_left(Proof *proof)
@@ -142,6 +173,10 @@ static gboolean shoot(Proof *proof, GError **error)
         if (!check_empty(proof, error)) { /* a guest may have come since the first look */
             return FALSE;
         }
+        if (operation_cancel_requested(proof->daemon, proof->operation)) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED, "cancelled before %s was shot", proof->node);
+            return FALSE;
+        }
         if (pacemaker_fence(proof->daemon->runner, proof->node, SHOT_TIMEOUT_S, &problem)) {
             proof->device->proven_ms = (g_get_monotonic_time() - begin_us) / 1000;
             return TRUE;
@@ -186,7 +221,9 @@ void drive_fence_prove(Daemon *daemon, Operation *operation)
     g_autoptr(GError) error = NULL;
     const char *node = strchr(operation->target, '/') + 1;
     g_autofree char *key = g_strconcat("fence/", node, NULL);
-    g_autoptr(FenceDevice) device = cache_object(daemon->cache, &fence_device_type, key, NULL);
+    g_autofree char *store_key = g_strconcat(STORE_ROOT, key, NULL);
+    g_autoptr(StoreEntry) entry = store_get(daemon->store, store_key, NULL, NULL);
+    g_autoptr(FenceDevice) device = entry ? object_from_text(&fence_device_type, entry->value, key, NULL) : NULL;
     Proof proof = {.daemon = daemon, .operation = operation, .node = node, .device = device};
     if (!device) {
         g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
@@ -196,7 +233,7 @@ void drive_fence_prove(Daemon *daemon, Operation *operation)
     }
     if (device->state == FENCE_PROVING) {
         /* Begun before and cut off: never shoot a second time unasked. */
-        device_save(&proof, FENCE_UNPROVEN, "the proof was interrupted", NULL);
+        fence_proof_abandon(daemon, node, "the proof was interrupted; prove it again", NULL);
         g_set_error(&error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the proof of %s was interrupted; ask for it again",
                     node);
         operation_end(daemon, operation, error);

@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Operations without a driver (create, start, delete, online, grow): the DC compares the cluster with what the
- * operation is waiting for. */
-#include "node-agent/operation.h"
+ * The decision about operations that nobody drives, or nobody drives any more. */
+#include "node-agent/judge.h"
 
 #include "common/error.h"
-#include "storage/record.h"
+#include "node-agent/operation.h"
 
 #include <string.h>
-
-typedef enum { JUDGE_WAIT, JUDGE_DONE, JUDGE_FAILED } Verdict;
 
 static const char *target_name(const Operation *operation)
 {
@@ -16,114 +13,134 @@ static const char *target_name(const Operation *operation)
     return slash ? slash + 1 : operation->target;
 }
 
-static gboolean record_is_ready(Daemon *daemon, const char *guest)
+static Verdict judge_running(const JudgeFacts *facts, char **ret_stage, GError **error)
 {
-    Record record;
-    char reason[200];
-    g_autofree char *key = record_key(guest);
-    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    return entry && record_decode(entry->value, &record, reason, sizeof(reason)) && record.state != RECORD_NEW;
-}
-
-/* What the replicas' nodes say, as one line. */
-static char *replica_conditions(Daemon *daemon, const Guest *guest)
-{
-    GString *text = g_string_new(NULL);
-    for (char **node = guest->nodes; *node; node++) {
-        g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
-        g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
-        const char *what = !status              ? "no word yet"
-                           : *status->condition ? status->condition
-                           : status->ready      ? "ready"
-                                                : "working";
-        g_string_append_printf(text, "%s%s: %s", text->len ? "; " : "", *node, what);
-    }
-    return g_string_free(text, FALSE);
-}
-
-static Verdict judge_running(Daemon *daemon, Operation *operation, const Guest *guest, const PacemakerStatus *pacemaker,
-                             GError **error)
-{
-    const PacemakerResource *resource = pacemaker_status_resource(pacemaker, guest->name);
+    const char *name = facts->guest->name;
+    const PacemakerResource *resource = pacemaker_status_resource(facts->pacemaker, name);
     if (resource && g_strcmp0(resource->role, "Started") == 0 && resource->node && !resource->pending) {
         return JUDGE_DONE;
     }
-    g_autofree char *start_failure = g_strconcat(guest->name, "_start_", NULL);
-    for (char **failure = pacemaker->failures; resource && !resource->pending && failure && *failure; failure++) {
+    g_autofree char *start_failure = g_strconcat(name, "_start_", NULL);
+    char **failure = facts->pacemaker->failures;
+    for (; resource && !resource->pending && failure && *failure; failure++) {
         if (g_str_has_prefix(*failure, start_failure)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
                         "the guest could not be started: %s; repair the cause, then 'holdfast guest start %s'",
-                        *failure, guest->name);
+                        *failure, name);
             return JUDGE_FAILED;
         }
     }
-    operation_stage(daemon, operation, "Pacemaker is starting the guest");
+    *ret_stage = g_strdup("Pacemaker is starting the guest");
     return JUDGE_WAIT;
 }
 
-static Verdict judge_guest(Daemon *daemon, Operation *operation, const PacemakerStatus *pacemaker, GError **error)
+static Verdict judge_guest(const JudgeFacts *facts, char **ret_stage, GError **error)
 {
-    g_autofree char *key = g_strconcat("guest/", target_name(operation), NULL);
-    g_autoptr(Guest) guest = cache_object(daemon->cache, &guest_type, key, NULL);
-    gboolean deletion = g_str_equal(operation->kind, "guest.delete");
-    if (!guest) {
+    gboolean deletion = g_str_equal(facts->operation->kind, "guest.delete");
+    if (!facts->guest) {
         if (!deletion) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "guest '%s' was deleted meanwhile",
-                        target_name(operation));
+                        target_name(facts->operation));
         }
         return deletion ? JUDGE_DONE : JUDGE_FAILED;
     }
-    if (deletion || !record_is_ready(daemon, guest->name)) {
-        g_autofree char *conditions = replica_conditions(daemon, guest);
-        operation_stage(daemon, operation, "%s", conditions);
+    if (deletion || !facts->record_ready) {
+        *ret_stage = g_strdup(facts->condition);
         return JUDGE_WAIT;
     }
-    if (guest->spec.desired == GUEST_DESIRED_RUNNING) {
-        return judge_running(daemon, operation, guest, pacemaker, error);
+    if (facts->guest->spec.desired == GUEST_DESIRED_RUNNING) {
+        return judge_running(facts, ret_stage, error);
     }
     return JUDGE_DONE;
 }
 
-static Verdict judge_online(Operation *operation, const PacemakerStatus *pacemaker)
+static Verdict judge_online(const JudgeFacts *facts)
 {
-    for (guint i = 0; i < pacemaker->nodes->len; i++) {
-        const PacemakerNode *node = pacemaker->nodes->pdata[i];
-        if (g_str_equal(node->name, target_name(operation))) {
+    for (guint i = 0; i < facts->pacemaker->nodes->len; i++) {
+        const PacemakerNode *node = facts->pacemaker->nodes->pdata[i];
+        if (g_str_equal(node->name, target_name(facts->operation))) {
             return node->online && !node->standby ? JUDGE_DONE : JUDGE_WAIT;
         }
     }
     return JUDGE_WAIT;
 }
 
-/* A driver that died with its node leaves its operation behind. */
-static Verdict judge_driven(Daemon *daemon, Operation *operation, GError **error)
+/* What a dead driver leaves behind, and what to do about it. */
+static const struct {
+    const char *kind, *remedy;
+} leftovers[] = {
+    {"guest.stop", "the guest was not asked to shut down yet; ask again"},
+    {"guest.migrate", "the guest runs on where 'holdfast guest show' says; ask again once holdfastd there is back"},
+    {"fence.prove", "its fencing counts as unproven; see that the node is powered on, then prove it again"},
+    {"image.import", "import the image again"},
+};
+
+/* A stop that has begun must be carried through (the guest may be off already, and Pacemaker would start it again), and
+ * a standby can go on from anywhere. The rest is tied to its node. */
+static Verdict judge_driven(const JudgeFacts *facts, GError **error)
 {
-    if (daemon_node_online(daemon, operation->node)) {
+    const Operation *operation = facts->operation;
+    gboolean begun_stop = g_str_equal(operation->kind, "guest.stop") &&
+                          (g_strcmp0(operation->stage, OPERATION_STAGE_ACCEPTED) != 0 || operation->argument);
+    const char *remedy = "look at the object and ask again";
+    if (!facts->driver_gone) {
         return JUDGE_WAIT;
     }
+    if (!operation->cancel_requested && (begun_stop || g_str_equal(operation->kind, "node.standby"))) {
+        return JUDGE_TAKE_OVER;
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(leftovers); i++) {
+        if (g_str_equal(leftovers[i].kind, operation->kind)) {
+            remedy = leftovers[i].remedy;
+        }
+    }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                "node %s, which was doing it, left the cluster; look at the object and ask again", operation->node);
+                "holdfastd on %s, which was doing it, is gone (at: %s); %s", operation->node,
+                operation->stage ? operation->stage : OPERATION_STAGE_ACCEPTED, remedy);
     return JUDGE_FAILED;
 }
 
-void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus *pacemaker)
+Verdict judge(const JudgeFacts *facts, char **ret_stage, GError **error)
 {
-    g_autoptr(GError) error = NULL;
+    const Operation *operation = facts->operation;
     Verdict verdict = JUDGE_WAIT;
     if (operation->node) {
-        verdict = judge_driven(daemon, operation, &error);
-    } else if (g_str_equal(operation->kind, "node.online")) {
-        verdict = judge_online(operation, pacemaker);
+        return judge_driven(facts, error);
+    }
+    if (g_str_equal(operation->kind, "node.online")) {
+        verdict = judge_online(facts);
     } else if (g_str_has_prefix(operation->kind, "guest.")) {
-        verdict = judge_guest(daemon, operation, pacemaker, &error);
+        verdict = judge_guest(facts, ret_stage, error);
     }
-    if (verdict == JUDGE_WAIT && operation->cancel_requested && !operation->node) {
+    if (verdict == JUDGE_WAIT && operation->cancel_requested) {
         g_set_error_literal(
-            &error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
             "no longer waited for; what was asked for still stands and can be changed by another request");
-        verdict = JUDGE_FAILED;
+        return JUDGE_FAILED;
     }
-    if (verdict != JUDGE_WAIT) {
-        operation_end(daemon, operation, error);
+    return verdict;
+}
+
+gboolean judge_proof_is_abandoned(const FenceDevice *device, const GPtrArray *operations)
+{
+    for (guint i = 0; i < operations->len; i++) {
+        const Operation *operation = operations->pdata[i];
+        if (operation->state == OPERATION_RUNNING && g_str_equal(operation->kind, "fence.prove") &&
+            g_strcmp0(target_name(operation), device->node) == 0) {
+            return FALSE;
+        }
     }
+    return device->state == FENCE_PROVING;
+}
+
+gboolean judge_absence_outlasts(gint64 *since_ms, gboolean present, gint64 now_ms, gint64 limit_ms)
+{
+    if (present) {
+        *since_ms = 0;
+        return FALSE;
+    }
+    if (*since_ms == 0) {
+        *since_ms = now_ms;
+    }
+    return now_ms - *since_ms >= limit_ms;
 }

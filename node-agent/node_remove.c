@@ -7,6 +7,7 @@
 #include "cluster/corosync_conf.h"
 #include "cluster/etcd_conf.h"
 #include "common/error.h"
+#include "fencing/power_budget.h"
 #include "node-agent/join.h"
 #include "node-agent/join_admit.h"
 
@@ -158,11 +159,13 @@ static gboolean forget(const Removal *removal, StoreTxn *txn, GError **error)
     g_autofree char *node_key = g_strconcat(STORE_ROOT "node/", removal->name, NULL);
     g_autofree char *fence_key = g_strconcat(STORE_ROOT "fence/", removal->name, NULL);
     g_autofree char *status_prefix = g_strconcat(STORE_ROOT "status/", removal->name, "/", NULL);
+    g_autofree char *power_prefix = power_budget_prefix(removal->name);
     store_txn_if_revision(txn, JOIN_LOCK_KEY, removal->lock_revision);
     store_txn_if_revision(txn, node_key, removal->node_revision);
     store_txn_delete(txn, node_key);
     store_txn_delete(txn, fence_key);
     store_txn_delete_prefix(txn, status_prefix);
+    store_txn_delete_prefix(txn, power_prefix);
     return store_txn_commit(removal->store, txn, NULL, error);
 }
 

@@ -2,12 +2,18 @@
  * Operation documents. */
 #include "node-agent/operation.h"
 
+#include "cluster/object_update.h"
 #include "common/error.h"
 #include "common/ident.h"
 #include "common/log.h"
 #include "node-agent/reconcile.h"
 
 #define ENDED_TTL_S 86400
+#define WAIT_POLL_MS 250
+/* How long an operation that was just made may be unknown to this node's cache, and how long one that was asked to stop
+ * may take for it. */
+#define UNKNOWN_LIMIT_MS 15000
+#define CANCEL_LIMIT_MS 120000
 
 static char *operation_key(const char *id)
 {
@@ -23,7 +29,7 @@ Operation *operation_new(const char *kind, const char *target, const char *argum
     operation->target = g_strdup(target);
     operation->argument = g_strdup(argument);
     operation->node = g_strdup(node);
-    operation->stage = g_strdup("accepted");
+    operation->stage = g_strdup(OPERATION_STAGE_ACCEPTED);
     operation->created_at = ident_timestamp();
     return operation;
 }
@@ -49,30 +55,47 @@ Operation *operation_get(Daemon *daemon, const char *id)
     return cache_object(daemon->cache, &operation_type, name, NULL);
 }
 
-/* Read-modify-write, because a cancel request may be set by any node meanwhile. */
-static gboolean operation_write(Daemon *daemon, Operation *operation, gint64 lease, GError **error)
+Operation *operation_running_on(Daemon *daemon, const char *target)
 {
-    g_autofree char *key = operation_key(operation->id);
-    for (int tries = 0; tries < 5; tries++) {
-        g_autoptr(GError) problem = NULL;
-        g_autoptr(StoreEntry) entry = store_get(daemon->store, key, NULL, error);
-        g_autoptr(Operation) stored = entry ? object_from_text(&operation_type, entry->value, key, error) : NULL;
-        if (!stored) {
-            return FALSE;
-        }
-        operation->cancel_requested |= stored->cancel_requested;
-        operation->downtime_ms = MAX(operation->downtime_ms, stored->downtime_ms); /* told by the OCF agent meanwhile */
-        g_autofree char *text = object_to_text(&operation_type, operation);
-        if (store_put(daemon->store, key, text, entry->mod_revision, lease, NULL, &problem)) {
-            return TRUE;
-        }
-        if (!g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT)) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-            return FALSE;
+    g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
+    for (guint i = 0; i < operations->len; i++) {
+        const Operation *operation = operations->pdata[i];
+        if (operation->state == OPERATION_RUNNING && g_strcmp0(operation->target, target) == 0) {
+            return g_ptr_array_steal_index(operations, i);
         }
     }
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT, "operation %s changed too often", operation->id);
-    return FALSE;
+    return NULL;
+}
+
+static gboolean is_ours(const Operation *stored, const Operation *operation)
+{
+    return stored->state == OPERATION_RUNNING && g_strcmp0(stored->node, operation->node) == 0;
+}
+
+/* What we know replaces what is stored, but for what others set meanwhile. */
+static gboolean change_all(gpointer object, gpointer user_data, GError **error)
+{
+    Operation *stored = object, *operation = user_data;
+    g_autofree char *there = object_to_text(&operation_type, stored);
+    g_autofree char *wanted = object_to_text(&operation_type, operation);
+    if (g_str_equal(there, wanted)) {
+        return FALSE; /* an earlier attempt of unknown outcome did it */
+    }
+    if (!is_ours(stored, operation)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "it was ended or taken over by another node");
+        return FALSE;
+    }
+    operation->cancel_requested |= stored->cancel_requested;
+    operation->downtime_ms = MAX(operation->downtime_ms, stored->downtime_ms); /* told by the OCF agent meanwhile */
+    g_autoptr(json_t) document = json_struct_encode(&operation_type, operation);
+    json_struct_clear(&operation_type, stored);
+    return json_struct_decode(document, &operation_type, "operation", stored, error);
+}
+
+static gboolean operation_write(Daemon *daemon, Operation *operation, gint64 lease, GError **error)
+{
+    g_autofree char *name = g_strconcat("op/", operation->id, NULL);
+    return object_update(daemon->store, &operation_type, name, lease, change_all, operation, error);
 }
 
 static void operation_save(Daemon *daemon, Operation *operation)
@@ -105,10 +128,103 @@ void operation_progress(Daemon *daemon, Operation *operation, gint64 done, gint6
     operation_save(daemon, operation);
 }
 
+gboolean operation_is_lost(Daemon *daemon, const Operation *operation)
+{
+    g_autoptr(Operation) stored = operation_get(daemon, operation->id);
+    return stored && !is_ours(stored, operation);
+}
+
 gboolean operation_cancel_requested(Daemon *daemon, const Operation *operation)
 {
     g_autoptr(Operation) stored = operation_get(daemon, operation->id);
-    return stored && stored->cancel_requested;
+    return stored && (stored->cancel_requested || !is_ours(stored, operation));
+}
+
+static gboolean change_cancel(gpointer object, gpointer user_data G_GNUC_UNUSED, GError **error)
+{
+    Operation *operation = object;
+    if (operation->state != OPERATION_RUNNING) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "operation %s has ended already", operation->id);
+        return FALSE;
+    }
+    operation->cancel_requested = TRUE;
+    return TRUE;
+}
+
+gboolean operation_request_cancel(Daemon *daemon, const char *id, GError **error)
+{
+    g_autofree char *name = g_strconcat("op/", id, NULL);
+    return object_update(daemon->store, &operation_type, name, 0, change_cancel, NULL, error);
+}
+
+typedef struct {
+    const Operation *operation;
+    const char *node;
+} TakeOver;
+
+static gboolean change_driver(gpointer object, gpointer user_data, GError **error)
+{
+    Operation *stored = object;
+    const TakeOver *take = user_data;
+    if (stored->state == OPERATION_RUNNING && g_strcmp0(stored->node, take->node) == 0) {
+        return FALSE; /* an earlier attempt of unknown outcome did it */
+    }
+    if (!is_ours(stored, take->operation)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "it was ended or taken over by another node");
+        return FALSE;
+    }
+    g_free(stored->stage);
+    stored->stage = g_strdup_printf("taken over by %s: holdfastd on %s does not answer", take->node, stored->node);
+    g_free(stored->node);
+    stored->node = g_strdup(take->node);
+    return TRUE;
+}
+
+gboolean operation_take_over(Daemon *daemon, const Operation *operation, GError **error)
+{
+    g_autofree char *name = g_strconcat("op/", operation->id, NULL);
+    TakeOver take = {.operation = operation, .node = daemon->config->node};
+    return object_update(daemon->store, &operation_type, name, 0, change_driver, &take, error);
+}
+
+static gboolean ended_well(const Operation *operation, GError **error)
+{
+    if (operation->state == OPERATION_SUCCEEDED) {
+        return TRUE;
+    }
+    g_set_error(error, HOLDFAST_ERROR, holdfast_error_from_name(operation->error_code), "%s",
+                operation->error ? operation->error : "it ended without a reason");
+    return FALSE;
+}
+
+gboolean operation_wait(Daemon *daemon, const Operation *waiter, const char *id, int limit_ms, GError **error)
+{
+    gint64 deadline_us = g_get_monotonic_time() + (gint64) limit_ms * 1000;
+    gint64 known_by_us = g_get_monotonic_time() + UNKNOWN_LIMIT_MS * 1000;
+    gboolean asked_to_stop = FALSE;
+    for (;;) {
+        g_autoptr(Operation) operation = operation_get(daemon, id);
+        gint64 now_us = g_get_monotonic_time();
+        if (operation && operation->state != OPERATION_RUNNING) {
+            return ended_well(operation, error);
+        }
+        if (!operation && now_us > known_by_us) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "operation %s is not in the store", id);
+            return FALSE;
+        }
+        if (now_us > deadline_us && asked_to_stop) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+                        "operation %s (%s) does not end; see 'holdfast op show %s'", id,
+                        operation ? operation->stage : "unknown", id);
+            return FALSE;
+        }
+        if (!asked_to_stop && (now_us > deadline_us || operation_cancel_requested(daemon, waiter))) {
+            operation_request_cancel(daemon, id, NULL); /* fails only when it ends this moment, or with the store */
+            asked_to_stop = TRUE;
+            deadline_us = now_us + CANCEL_LIMIT_MS * G_GINT64_CONSTANT(1000);
+        }
+        g_usleep(WAIT_POLL_MS * 1000);
+    }
 }
 
 static gint64 elapsed_ms(const Operation *operation)
@@ -138,6 +254,9 @@ void operation_end(Daemon *daemon, Operation *operation, const GError *error)
     if (!store_lease_grant(daemon->store, ENDED_TTL_S, &lease, &problem) ||
         !operation_write(daemon, operation, lease, &problem)) {
         log_line(LOG_LEVEL_WARNING, "operation %s: its end could not be stored: %s", operation->id, problem->message);
+        if (g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED)) {
+            return; /* whoever ended it has said so */
+        }
     }
     daemon_event(daemon, operation->kind, operation->target, "%s%s%s", error ? "failed: " : "done",
                  error ? error->message : "", "");

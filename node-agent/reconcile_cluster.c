@@ -1,57 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the DC's holdfastd does for the whole cluster: projection into the CIB, the end of deletions and hand-overs,
- * judging operations, powering fenced nodes on. Only where Pacemaker's DC is and the partition is quorate; on a change
- * of DC the new one simply goes on, since everything is in the store. */
+ * What one holdfastd does for the whole cluster. The DC's: projection into the CIB, the end of deletions and
+ * hand-overs, powering fenced nodes on; on a change of DC the new one simply goes on, since everything is in the store.
+ * Judging operations is for the present holdfastd with the smallest node id. Both only in a quorate partition. */
 #include "node-agent/reconcile.h"
 
 #include "cluster/projection.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "fencing/device.h"
-#include "fencing/power.h"
+#include "fencing/power_budget.h"
+#include "node-agent/guest_document.h"
 #include "node-agent/operation.h"
 #include "storage/record.h"
 
 #define FULL_ROUND_US (60 * G_USEC_PER_SEC)
 
-static ProjectionGuest *projection_guest(Daemon *daemon, Guest *guest)
+/* The figures of the nodes' memory may come from the cache: old ones do no harm. */
+static ProjectionInput *projection_read(gpointer user_data, GError **error)
 {
-    ProjectionGuest *projected = g_new0(ProjectionGuest, 1);
-    char reason[200];
-    g_autofree char *key = record_key(guest->name);
-    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    projected->guest = guest;
-    projected->have_record = entry && record_decode(entry->value, &projected->record, reason, sizeof(reason));
-    /* Sticky on purpose: once initialised, a guest stays in the CIB whatever its replicas' nodes are doing. */
-    projected->ready = projected->have_record && projected->record.state != RECORD_NEW;
-    return projected;
+    Daemon *daemon = user_data;
+    g_autofree char *damaged = NULL;
+    ProjectionInput *input = projection_input_read(daemon->store, &damaged, error);
+    if (damaged) {
+        log_line(LOG_LEVEL_ERROR, "projection: nothing is taken out of Pacemaker until this is repaired: %s", damaged);
+    }
+    if (input) {
+        input->node_statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
+    }
+    for (guint i = 0; input && i < input->nodes->len; i++) {
+        g_autofree char *key = g_strdup_printf("status/%s/node", ((const Node *) input->nodes->pdata[i])->name);
+        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
+        if (status) {
+            g_ptr_array_add(input->node_statuses, status);
+        }
+    }
+    return input;
 }
 
 /* FALSE: not written, to be tried again. */
 static gboolean project(Daemon *daemon)
 {
-    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
-    g_autoptr(GPtrArray) devices = cache_objects(daemon->cache, &fence_device_type, "fence/");
-    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
-    g_autoptr(GPtrArray) projected = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
     gboolean changed = FALSE;
-    for (guint i = 0; i < guests->len; i++) {
-        g_ptr_array_add(projected, projection_guest(daemon, guests->pdata[i]));
-    }
-    g_autoptr(GPtrArray) statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
-    for (guint i = 0; i < nodes->len; i++) {
-        g_autofree char *key = g_strdup_printf("status/%s/node", ((const Node *) nodes->pdata[i])->name);
-        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
-        if (status) {
-            g_ptr_array_add(statuses, status);
-        }
-    }
-    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected, .node_statuses = statuses};
-    if (nodes->len == 0) {
-        return TRUE; /* never project an empty store over a live cluster */
-    }
-    if (!projection_apply(daemon->runner, &input, &changed, &error)) {
+    if (!projection_apply(daemon->runner, projection_read, daemon, &changed, &error)) {
         log_line(LOG_LEVEL_WARNING, "projection into the CIB: %s", error->message);
         return FALSE;
     }
@@ -96,18 +87,12 @@ static void finish_deletion(Daemon *daemon, const Guest *guest, gint64 revision)
     }
 }
 
-/* The guest arrived where it was wanted: stickiness keeps it there, the preference goes. */
-static void drop_preference(Daemon *daemon, Guest *guest, gint64 revision, const PacemakerStatus *pacemaker)
+/* Whether the guest has arrived where it was wanted: stickiness keeps it there, and the preference may go. */
+static gboolean has_arrived(const Guest *guest, const PacemakerStatus *pacemaker)
 {
     const PacemakerResource *resource = pacemaker_status_resource(pacemaker, guest->name);
-    if (!guest->preferred_node || !resource || g_strcmp0(resource->node, guest->preferred_node) != 0 ||
-        resource->pending || resource->n_running_on != 1) {
-        return;
-    }
-    g_clear_pointer(&guest->preferred_node, g_free);
-    g_autofree char *key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
-    g_autofree char *text = object_to_text(&guest_type, guest);
-    store_put(daemon->store, key, text, revision, 0, NULL, NULL);
+    return guest->preferred_node && resource && g_strcmp0(resource->node, guest->preferred_node) == 0 &&
+           !resource->pending && resource->n_running_on == 1;
 }
 
 static void follow_guests(Daemon *daemon, const PacemakerStatus *pacemaker)
@@ -118,8 +103,8 @@ static void follow_guests(Daemon *daemon, const PacemakerStatus *pacemaker)
         g_autoptr(Guest) guest = object_from_text(&guest_type, entry->value, entry->key, NULL);
         if (guest && guest->deleting) {
             finish_deletion(daemon, guest, entry->mod_revision);
-        } else if (guest && guest->preferred_node) {
-            drop_preference(daemon, guest, entry->mod_revision, pacemaker);
+        } else if (guest && has_arrived(guest, pacemaker)) {
+            guest_unprefer(daemon->store, guest->name, guest->preferred_node, NULL); /* else in the next round */
         }
     }
 }
@@ -133,58 +118,96 @@ static void follow_operations(Daemon *daemon, const PacemakerStatus *pacemaker)
             operation_judge(daemon, operation, pacemaker);
         }
     }
+    operation_judge_proofs(daemon);
 }
 
-/* Power-on history lives in memory of the DC's daemon: a new DC starts with an empty budget, which errs towards
- * powering on. */
-static PowerHistory *power_history(const char *node)
+/* Since when each node is seen off; only the one "cluster" task comes here. */
+static gint64 *off_since_ms(const char *node)
 {
-    static GHashTable *histories = NULL; /* only the one "cluster" task comes here */
-    if (!histories) {
-        histories = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+    static GHashTable *times = NULL;
+    if (!times) {
+        times = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     }
-    PowerHistory *history = g_hash_table_lookup(histories, node);
-    if (!history) {
-        history = g_new0(PowerHistory, 1);
-        g_hash_table_insert(histories, g_strdup(node), history);
+    gint64 *since_ms = g_hash_table_lookup(times, node);
+    if (!since_ms) {
+        since_ms = g_new0(gint64, 1);
+        g_hash_table_insert(times, g_strdup(node), since_ms);
     }
-    return history;
+    return since_ms;
 }
 
-static void power_follow(Daemon *daemon, const PacemakerStatus *pacemaker, const FenceDevice *device)
+static void power_on(Daemon *daemon, const FenceDevice *device)
 {
-    const PacemakerNode *found = NULL;
-    for (guint i = 0; i < pacemaker->nodes->len; i++) {
-        const PacemakerNode *node = pacemaker->nodes->pdata[i];
-        if (g_str_equal(node->name, device->node)) {
-            found = node;
-        }
-    }
-    FencePower power = FENCE_POWER_UNKNOWN;
-    gboolean absent = found && !found->online && found->clean && !daemon_node_online(daemon, device->node);
-    gboolean is_off = absent && fence_device_status(daemon->runner, device, &power, NULL) && power == FENCE_POWER_OFF;
-    PowerHistory *history = power_history(device->node);
-    gint64 now_ms = g_get_monotonic_time() / 1000;
-    if (power_decide(history, is_off, now_ms) != POWER_TURN_ON) {
-        return;
-    }
     g_autoptr(GError) error = NULL;
     g_autofree char *object = g_strconcat("node/", device->node, NULL);
-    power_record_attempt(history, now_ms);
-    if (fence_device_power_on(daemon->runner, device, &error)) {
+    if (power_budget_spend(daemon->store, device->node, &error) &&
+        fence_device_power_on(daemon->runner, device, &error)) {
         daemon_event(daemon, "node.powered_on", object, "was off after fencing, powered on again");
     } else {
         daemon_event(daemon, "node.power_on_failed", object, "%s", error->message);
     }
 }
 
+static gboolean node_is_clean_down(const PacemakerStatus *pacemaker, const char *name)
+{
+    for (guint i = 0; i < pacemaker->nodes->len; i++) {
+        const PacemakerNode *node = pacemaker->nodes->pdata[i];
+        if (g_str_equal(node->name, name)) {
+            return !node->online && node->clean;
+        }
+    }
+    return FALSE;
+}
+
+/* Somebody switched it on, or it came back: its budget counts again. */
+static void power_allow(Daemon *daemon, const char *node)
+{
+    g_autofree char *key = power_budget_left_off_key(node);
+    g_autoptr(StoreEntry) left_off = cache_get(daemon->cache, key);
+    *off_since_ms(node) = 0;
+    if (left_off) {
+        power_budget_leave_off(daemon->store, node, FALSE, NULL); /* tried again in the next round */
+    }
+}
+
+static void power_follow(Daemon *daemon, const PacemakerStatus *pacemaker, const FenceDevice *device)
+{
+    FencePower power = FENCE_POWER_UNKNOWN;
+    PowerBudget budget = {0};
+    g_autoptr(GError) error = NULL;
+    if (!node_is_clean_down(pacemaker, device->node) || !fence_device_status(daemon->runner, device, &power, NULL)) {
+        *off_since_ms(device->node) = 0;
+        return;
+    }
+    if (power != FENCE_POWER_OFF) {
+        power_allow(daemon, device->node);
+        return;
+    }
+    if (!power_budget_read(daemon->store, device->node, &budget, &error)) {
+        log_line(LOG_LEVEL_WARNING, "power-on of %s waits for the store: %s", device->node, error->message);
+        return;
+    }
+    gint64 now_ms = g_get_monotonic_time() / 1000;
+    PowerDecision decision = power_decide(off_since_ms(device->node), &budget, TRUE, now_ms);
+    if (decision == POWER_TURN_ON) {
+        *off_since_ms(device->node) = 0;
+        power_on(daemon, device);
+    } else if (decision == POWER_LEAVE_OFF && !budget.left_off &&
+               power_budget_leave_off(daemon->store, device->node, TRUE, NULL)) {
+        g_autofree char *object = g_strconcat("node/", device->node, NULL);
+        daemon_event(daemon, "node.left_off", object,
+                     "was powered on %d times within an hour and is off again: it stays off until somebody switches it "
+                     "on; find out why it dies",
+                     POWER_ON_BUDGET_PER_HOUR);
+    }
+}
+
 /* A node that was shut down in order said so in its boot document (reconcile_mark_left) and is never powered on. */
 static gboolean left_in_order(Daemon *daemon, const char *node)
 {
-    g_autofree char *key = g_strconcat(STORE_ROOT "boot/", node, NULL);
-    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    g_autoptr(json_t) document = entry ? json_text_parse(entry->value, -1, key, NULL) : NULL;
-    return !document || json_is_true(json_object_get(document, "left"));
+    g_autofree char *key = g_strconcat("boot/", node, NULL);
+    g_autoptr(NodeBoot) boot = cache_object(daemon->cache, &node_boot_type, key, NULL);
+    return !boot || boot->left;
 }
 
 static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
@@ -192,14 +215,16 @@ static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
     g_autoptr(GPtrArray) devices = cache_objects(daemon->cache, &fence_device_type, "fence/");
     for (guint i = 0; i < devices->len; i++) {
         const FenceDevice *device = devices->pdata[i];
-        if (device->state == FENCE_PROVEN && !g_str_equal(device->node, daemon->config->node) &&
-            !daemon_node_online(daemon, device->node) && !left_in_order(daemon, device->node)) {
+        if (daemon_node_online(daemon, device->node)) {
+            power_allow(daemon, device->node);
+        } else if (device->state == FENCE_PROVEN && !g_str_equal(device->node, daemon->config->node) &&
+                   !left_in_order(daemon, device->node)) {
             power_follow(daemon, pacemaker, device);
         }
     }
 }
 
-/* Everything the projection is made from, as one text. */
+/* What the cache knows of the things the projection is made from, as one text: it only says when to project again. */
 static char *projection_basis(Daemon *daemon)
 {
     static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/"};
@@ -252,6 +277,9 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         return;
     }
     g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
+    if (pacemaker && daemon_is_judge(daemon)) {
+        follow_operations(daemon, pacemaker);
+    }
     if (!daemon_is_dc(daemon, pacemaker)) {
         /* Not ours to do; a change of DC is noticed within the full round, or at once through the membership. */
         return;
@@ -264,6 +292,5 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         daemon->projected_at_us = g_get_monotonic_time();
     }
     follow_guests(daemon, pacemaker);
-    follow_operations(daemon, pacemaker);
     follow_power(daemon, pacemaker);
 }

@@ -26,8 +26,8 @@
 static gboolean boot_document_put(Daemon *daemon, gboolean left, GError **error)
 {
     g_autofree char *key = g_strconcat(STORE_ROOT "boot/", daemon->config->node, NULL);
-    g_autoptr(json_t) document = json_pack("{s:i,s:s,s:b}", "version", 1, "boot_id", ident_boot_id(), "left", left);
-    g_autofree char *text = json_text_from(document);
+    NodeBoot boot = {.version = 1, .boot_id = (char *) ident_boot_id(), .left = left};
+    g_autofree char *text = object_to_text(&node_boot_type, &boot);
     return store_put(daemon->store, key, text, -1, 0, NULL, error);
 }
 

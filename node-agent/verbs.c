@@ -60,17 +60,13 @@ gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *k
 
 gboolean verb_target_free(const VerbCall *call, const char *target, GError **error)
 {
-    g_autoptr(GPtrArray) operations = cache_objects(call->daemon->cache, &operation_type, "op/");
-    for (guint i = 0; i < operations->len; i++) {
-        const Operation *operation = operations->pdata[i];
-        if (operation->state == OPERATION_RUNNING && g_str_equal(operation->target, target)) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
-                        "%s is busy with %s (operation %s, %s); wait for it or cancel it with 'holdfast op cancel %s'",
-                        target, operation->kind, operation->id, operation->stage, operation->id);
-            return FALSE;
-        }
+    g_autoptr(Operation) operation = operation_running_on(call->daemon, target);
+    if (operation) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                    "%s is busy with %s (operation %s, %s); wait for it or cancel it with 'holdfast op cancel %s'",
+                    target, operation->kind, operation->id, operation->stage, operation->id);
     }
-    return TRUE;
+    return operation == NULL;
 }
 
 json_t *verb_operation(const VerbCall *call, Operation *operation, GError **error)

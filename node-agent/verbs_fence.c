@@ -105,19 +105,20 @@ static json_t *fence_prove(const VerbCall *call, GError **error)
     return verb_operation(call, operation_new("fence.prove", target, NULL, driver), error);
 }
 
-/* The shot failed: a proven device that died with its node (a pulled power cord takes the BMC too). The operator's word
- * counts, unless the device itself contradicts it. */
-static gboolean vouch_for_dead_device(const VerbCall *call, const char *node, GError **error)
+/* The operator's word counts, unless the device itself contradicts it. One that was never proven may be another node's,
+ * so it is heard only when Pacemaker shall be told without any device. */
+static gboolean device_contradicts(const VerbCall *call, const char *node, gboolean proven_only, GError **error)
 {
     g_autofree char *key = g_strconcat("fence/", node, NULL);
     g_autoptr(FenceDevice) device = cache_object(call->daemon->cache, &fence_device_type, key, NULL);
     FencePower power = FENCE_POWER_UNKNOWN;
-    if (device && fence_device_status(call->daemon->runner, device, &power, NULL) && power == FENCE_POWER_ON) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "the power device of %s says that it is on: switch it off first", node);
+    if (!device || (proven_only && device->state != FENCE_PROVEN) ||
+        !fence_device_status(call->daemon->runner, device, &power, NULL) || power != FENCE_POWER_ON) {
         return FALSE;
     }
-    return pacemaker_confirm_off(call->daemon->runner, node, error);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                "the power device of %s says that it is on: switch it off first", node);
+    return TRUE;
 }
 
 static json_t *fence_confirm(const VerbCall *call, GError **error)
@@ -136,6 +137,9 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
                     "node %s is in the cluster and running: it is not off", node);
         return NULL;
     }
+    if (device_contradicts(call, node, TRUE, error)) {
+        return NULL;
+    }
     if (!confirm_write(call->daemon->store, node, call->user, error)) {
         return NULL;
     }
@@ -149,7 +153,10 @@ static json_t *fence_confirm(const VerbCall *call, GError **error)
         (pacemaker_node_is_clean_down(call->daemon->runner, node, &down, NULL) && down)) {
         return json_object();
     }
-    return vouch_for_dead_device(call, node, error) ? json_object() : NULL;
+    /* Neither the device nor the manual level behind it did it (an operator's own levels, say). */
+    return !device_contradicts(call, node, FALSE, error) && pacemaker_confirm_off(call->daemon->runner, node, error)
+               ? json_object()
+               : NULL;
 }
 
 const Verb verbs_fence[] = {

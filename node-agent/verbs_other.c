@@ -160,31 +160,13 @@ static json_t *op_show(const VerbCall *call, GError **error)
 static json_t *op_cancel(const VerbCall *call, GError **error)
 {
     const char *id = verb_string(call, "id", error);
-    if (!id) {
+    if (!id || !operation_request_cancel(call->daemon, id, error)) {
         return NULL;
     }
     g_autofree char *key = g_strconcat(STORE_ROOT "op/", id, NULL);
-    for (;;) {
-        g_autoptr(GError) problem = NULL;
-        g_autoptr(StoreEntry) entry = store_get(call->daemon->store, key, NULL, error);
-        g_autoptr(Operation) operation = entry ? object_from_text(&operation_type, entry->value, key, error) : NULL;
-        if (!operation) {
-            return NULL;
-        }
-        if (operation->state != OPERATION_RUNNING) {
-            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "operation %s has ended already", id);
-            return NULL;
-        }
-        operation->cancel_requested = TRUE;
-        g_autofree char *text = object_to_text(&operation_type, operation);
-        if (store_put(call->daemon->store, key, text, entry->mod_revision, 0, NULL, &problem)) {
-            return operation_view(operation);
-        }
-        if (!g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT)) {
-            g_propagate_error(error, g_steal_pointer(&problem));
-            return NULL;
-        }
-    }
+    g_autoptr(StoreEntry) entry = store_get(call->daemon->store, key, NULL, error);
+    g_autoptr(Operation) operation = entry ? object_from_text(&operation_type, entry->value, key, error) : NULL;
+    return operation ? operation_view(operation) : NULL;
 }
 
 static json_t *event_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
@@ -272,9 +254,7 @@ static json_t *migrate_precopy(const VerbCall *call, GError **error)
         if (!engine->migrate_query(run_folder, &state, error)) {
             return NULL;
         }
-        if (g_str_equal(state.status, "pre-switchover") ||
-            (g_str_equal(state.status, "active") && state.total_bytes > 0 &&
-             state.remaining_bytes < 32 * 1024 * 1024)) {
+        if (vmm_migration_nearly_done(&state)) {
             return engine->migrate_hold(run_folder, error) ? json_object() : NULL;
         }
         g_usleep(WAIT_POLL_MS * 1000);

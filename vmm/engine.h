@@ -45,6 +45,9 @@ typedef struct {
 } VmmMigration;
 void vmm_migration_clear(VmmMigration *migration);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(VmmMigration, vmm_migration_clear)
+/* So little memory is left to copy that it is time for the hand-over; what the guest dirties until then comes on top.
+ */
+gboolean vmm_migration_nearly_done(const VmmMigration *migration);
 
 typedef struct {
     const char *name; /* "qemu" */

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define NEARLY_DONE_BYTES (32 * 1024 * 1024)
+
 const VmmEngine *const vmm_engines[] = {&qemu_engine, NULL};
 
 const VmmEngine *vmm_engine_find(const char *name)
@@ -49,4 +51,11 @@ void vmm_migration_clear(VmmMigration *migration)
     g_free(migration->status);
     g_free(migration->error);
     memset(migration, 0, sizeof(*migration));
+}
+
+gboolean vmm_migration_nearly_done(const VmmMigration *migration)
+{
+    return g_strcmp0(migration->status, "pre-switchover") == 0 ||
+           (g_strcmp0(migration->status, "active") == 0 && migration->total_bytes > 0 &&
+            migration->transferred_bytes > 0 && migration->remaining_bytes < NEARLY_DONE_BYTES);
 }

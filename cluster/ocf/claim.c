@@ -58,9 +58,8 @@ static gboolean owner_rebooted(OcfAgent *agent, const Record *record)
     }
     g_autofree char *key = g_strconcat(STORE_ROOT "boot/", record->owner, NULL);
     g_autoptr(StoreEntry) entry = store_get(agent->store, key, NULL, NULL);
-    g_autoptr(json_t) document = entry ? json_text_parse(entry->value, -1, key, NULL) : NULL;
-    const char *boot_id = json_string_value(json_object_get(document, "boot_id"));
-    return boot_id && !g_str_equal(boot_id, record->owner_boot_id);
+    g_autoptr(NodeBoot) boot = entry ? object_from_text(&node_boot_type, entry->value, key, NULL) : NULL;
+    return boot && !g_str_equal(boot->boot_id, record->owner_boot_id);
 }
 
 static gboolean claim_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)

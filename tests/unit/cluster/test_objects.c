@@ -28,6 +28,7 @@ static const struct {
      "\"voter\":true}"},
     {&image_type,
      "{\"created_at\":\"t\",\"name\":\"debian\",\"nodes\":[\"n1\"],\"sha256\":\"ab\",\"size_bytes\":5,\"version\":1}"},
+    {&node_boot_type, "{\"boot_id\":\"b\",\"left\":true,\"version\":1}"},
     {&network_type, "{\"interface\":\"lan0\",\"name\":\"lan\",\"version\":1,\"vlan\":4094}"},
     {&fence_device_type,
      "{\"agent\":\"fence_ipmilan\",\"detail\":\"ok\",\"node\":\"n1\",\"parameters\":[\"ip=1\",\"a=b=c\"],"

@@ -17,6 +17,7 @@ typedef struct {
     ProjectionInput input;
     GPtrArray *statuses;
     char *folder;
+    gboolean store_is_away;
 } Fixture;
 
 static Node *node_new(const char *name, gint64 id)
@@ -40,13 +41,6 @@ static FenceDevice *device_new(const char *node, FenceState state, const char *a
     return device;
 }
 
-static void projection_guest_free(gpointer data)
-{
-    ProjectionGuest *guest = data;
-    guest_free(guest->guest);
-    g_free(guest);
-}
-
 static void fixture_set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     fixture->input.nodes = g_ptr_array_new_with_free_func((GDestroyNotify) node_free);
@@ -57,7 +51,7 @@ static void fixture_set_up(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_ptr_array_add(fixture->input.fence_devices, device_new("n1", FENCE_PROVEN, "192.0.2.1"));
     g_ptr_array_add(fixture->input.fence_devices, device_new("n2", FENCE_PROVING, "192.0.2.2"));
     g_ptr_array_add(fixture->input.fence_devices, device_new("n3", FENCE_UNPROVEN, "192.0.2.3"));
-    fixture->input.guests = g_ptr_array_new_with_free_func(projection_guest_free);
+    fixture->input.guests = g_ptr_array_new_with_free_func((GDestroyNotify) projection_guest_free);
     fixture->statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free);
     fixture->folder = g_dir_make_tmp("holdfast-projection-XXXXXX", NULL);
     g_assert_nonnull(fixture->folder);
@@ -340,6 +334,76 @@ static void test_unready_guest_stays(Fixture *fixture, gconstpointer data G_GNUC
     g_assert_null(strstr(new_unrecorded, "web1"));
 }
 
+static gboolean has_level(const char *cib, const char *target, int index, const char *devices)
+{
+    g_autofree char *wanted =
+        g_strdup_printf("<fencing-level id=\"hf-level.%s.%d\" target=\"%s\" index=\"%d\" devices=\"%s\"/>", target,
+                        index, target, index, devices);
+    return strstr(cib, wanted) != NULL;
+}
+
+/* A person's word is the second level of a proven device only: a device under proof answers for itself, and an unproven
+ * node has the manual device alone. */
+static void test_second_level(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    g_autofree char *cib = desired(fixture, live);
+    g_assert_true(has_level(cib, "n1", 1, "fence-n1"));
+    g_assert_true(has_level(cib, "n1", 2, "fence-n1.manual"));
+    g_assert_nonnull(
+        strstr(cib, "<primitive id=\"fence-n1.manual\" class=\"stonith\" type=\"fence_holdfast_manual\">"));
+    g_assert_nonnull(strstr(cib, "rsc=\"fence-n1.manual\" node=\"n1\" score=\"-INFINITY\""));
+    g_assert_null(strstr(cib, "hf-level.n2"));
+    g_assert_null(strstr(cib, "fence-n2.manual"));
+    g_assert_null(strstr(cib, "hf-level.n3"));
+    g_assert_null(strstr(cib, "fence-n3.manual"));
+    g_autofree char *started = simulate(fixture, cib, NULL, NULL);
+    if (started) {
+        assert_says(started, "Start fence-n1.manual", TRUE);
+        assert_says(started, "Start fence-n1.manual ( n1 )", FALSE);
+    }
+
+    ((FenceDevice *) fixture->input.fence_devices->pdata[0])->state = FENCE_PROVING;
+    g_autofree char *again = desired(fixture, cib);
+    g_assert_null(strstr(again, "<fencing-level "));
+    g_assert_null(strstr(again, "fence-n1.manual"));
+}
+
+/* Levels that an operator made for a node are his, ours would be added to them. */
+static void test_foreign_levels(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    const char *end = strstr(live, "</configuration>");
+    g_autofree char *with_level =
+        g_strdup_printf("%.*s<fencing-topology><fencing-level id=\"pdu\" target=\"n1\" index=\"1\" "
+                        "devices=\"fence-n1\"/></fencing-topology>%s",
+                        (int) (end - live), live, end);
+    g_autofree char *cib = desired(fixture, with_level);
+    g_assert_nonnull(strstr(cib, "id=\"pdu\""));
+    g_assert_null(strstr(cib, "hf-level.n1"));
+    g_assert_null(strstr(cib, "fence-n1.manual"));
+}
+
+/* A guest that could not be read is not in the input: it and everything else of ours stays, what is known is followed.
+ */
+static void test_incomplete_input_removes_nothing(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    add_guest(fixture, "web1", "n1", "n2");
+    ProjectionGuest *db = add_guest(fixture, "db1", "n2", "n3");
+    g_autofree char *both = desired(fixture, live);
+    g_ptr_array_remove_index(fixture->input.guests, 0);
+    memset(db->record.in_sync[1], 0, RECORD_NAME_MAX);
+    fixture->input.incomplete = TRUE;
+    g_autofree char *kept = desired(fixture, both);
+    g_assert_nonnull(strstr(kept, "<primitive id=\"web1\""));
+    g_assert_nonnull(strstr(kept, "id=\"hf-loc.web1.n2\""));
+    g_assert_nonnull(strstr(kept, "rsc=\"db1\" node=\"n3\" score=\"-INFINITY\""));
+    fixture->input.incomplete = FALSE;
+    g_autofree char *pruned = desired(fixture, both);
+    g_assert_null(strstr(pruned, "web1"));
+}
+
 /* What is gone from the store goes from the CIB with every constraint that names it, and what is not ours stays. */
 static void test_removal_and_foreign(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -413,6 +477,23 @@ static gboolean recorder_run(const ProcessRunner *runner, const char *const *arg
     return TRUE;
 }
 
+static ProjectionInput *read_input(gpointer user_data, GError **error)
+{
+    const Fixture *fixture = user_data;
+    if (fixture->store_is_away) {
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, "store: no majority");
+        return NULL;
+    }
+    ProjectionInput *input = g_memdup2(&fixture->input, sizeof(fixture->input));
+    g_ptr_array_ref(input->nodes);
+    g_ptr_array_ref(input->fence_devices);
+    g_ptr_array_ref(input->guests);
+    if (input->node_statuses) {
+        g_ptr_array_ref(input->node_statuses);
+    }
+    return input;
+}
+
 static void test_apply(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     if (access("/usr/sbin/crm_diff", X_OK) != 0) {
@@ -424,7 +505,7 @@ static void test_apply(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     ProcessRunner runner = {.run = recorder_run, .user_data = &recorder};
     g_autoptr(GError) error = NULL;
     gboolean changed = FALSE;
-    g_assert_true(projection_apply_in(&runner, fixture->folder, &fixture->input, &changed, &error));
+    g_assert_true(projection_apply_in(&runner, fixture->folder, read_input, fixture, &changed, &error));
     g_assert_no_error(error);
     g_assert_true(changed);
     g_assert_cmpuint(recorder.queries, ==, 3); /* two lost races, each read anew */
@@ -436,7 +517,7 @@ static void test_apply(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_autofree char *settled = desired(fixture, live);
     Recorder quiet = {.live = settled};
     runner.user_data = &quiet;
-    g_assert_true(projection_apply_in(&runner, fixture->folder, &fixture->input, &changed, &error));
+    g_assert_true(projection_apply_in(&runner, fixture->folder, read_input, fixture, &changed, &error));
     g_assert_false(changed);
     g_assert_cmpuint(quiet.diffs + quiet.patches, ==, 0);
 }
@@ -449,7 +530,7 @@ static void test_apply_refusals(Fixture *fixture, gconstpointer data G_GNUC_UNUS
     gboolean changed = FALSE;
     g_autoptr(GError) error = NULL;
     if (access("/usr/sbin/crm_diff", X_OK) == 0) {
-        g_assert_false(projection_apply_in(&runner, fixture->folder, &fixture->input, &changed, &error));
+        g_assert_false(projection_apply_in(&runner, fixture->folder, read_input, fixture, &changed, &error));
         g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT);
         g_clear_error(&error);
         g_free(recorder.patch);
@@ -459,9 +540,16 @@ static void test_apply_refusals(Fixture *fixture, gconstpointer data G_GNUC_UNUS
     quorum[strlen("have-quorum=\"")] = '0';
     Recorder alone = {.live = live};
     runner.user_data = &alone;
-    g_assert_false(projection_apply_in(&runner, fixture->folder, &fixture->input, &changed, &error));
+    g_assert_false(projection_apply_in(&runner, fixture->folder, read_input, fixture, &changed, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE);
     g_assert_cmpuint(alone.patches, ==, 0);
+    g_clear_error(&error);
+    /* Without the store nothing is known, so nothing is written: not even what would be empty. */
+    quorum[strlen("have-quorum=\"")] = '1';
+    fixture->store_is_away = TRUE;
+    g_assert_false(projection_apply_in(&runner, fixture->folder, read_input, fixture, &changed, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE);
+    g_assert_cmpuint(alone.patches + alone.diffs, ==, 0);
 }
 
 int main(int argc, char **argv)
@@ -477,6 +565,9 @@ int main(int argc, char **argv)
         {"/projection/owner-out-of-sync-moves", test_owner_out_of_sync_moves},
         {"/projection/memory-limits-placement", test_memory_limits_placement},
         {"/projection/unready-guest-stays", test_unready_guest_stays},
+        {"/projection/second-level", test_second_level},
+        {"/projection/foreign-levels", test_foreign_levels},
+        {"/projection/incomplete-input-removes-nothing", test_incomplete_input_removes_nothing},
         {"/projection/removal-and-foreign", test_removal_and_foreign},
         {"/projection/sizes", test_sizes},
         {"/projection/not-a-cib", test_not_a_cib},

@@ -70,6 +70,53 @@ static void test_list_pages(void)
     g_assert_cmpuint(all->len, ==, keys + 1);
 }
 
+/* Writes while a list of several prefixes is under way. */
+typedef struct {
+    Store *store;
+    GThread *thread;
+    gint stop;
+} Writer;
+
+/* Both keys always change together. */
+static gpointer write_pairs(gpointer data)
+{
+    Writer *writer = data;
+    for (int i = 0; !g_atomic_int_get(&writer->stop); i++) {
+        g_autoptr(StoreTxn) txn = store_txn_new();
+        g_autofree char *value = g_strdup_printf("%d", i);
+        store_txn_put(txn, "a/1", value, 0);
+        store_txn_put(txn, "b/1", value, 0);
+        store_txn_commit(writer->store, txn, NULL, NULL);
+    }
+    return NULL;
+}
+
+static void test_list_all_is_one_revision(void)
+{
+    g_autoptr(Etcd) etcd = etcd_start();
+    g_autoptr(Store) store = store_at(etcd->endpoint, NULL, 20000);
+    static const char *const prefixes[] = {"a/", "none/", "b/", NULL};
+    put(store, "a/1", "0");
+    put(store, "b/1", "0");
+    put(store, "c/1", "not asked for");
+    Writer writer = {.store = store};
+    writer.thread = g_thread_new("writer", write_pairs, &writer);
+    for (int i = 0; i < 100; i++) {
+        GError *error = NULL;
+        gint64 revision = 0;
+        g_autoptr(GPtrArray) entries = store_list_all(store, prefixes, &revision, &error);
+        g_assert_no_error(error);
+        g_assert_cmpuint(entries->len, ==, 2);
+        const StoreEntry *a = entries->pdata[0], *b = entries->pdata[1];
+        g_assert_cmpstr(a->key, ==, "a/1");
+        g_assert_cmpstr(b->key, ==, "b/1");
+        g_assert_cmpstr(a->value, ==, b->value);
+        g_assert_cmpint(revision, >=, b->mod_revision);
+    }
+    g_atomic_int_set(&writer.stop, 1);
+    g_thread_join(writer.thread);
+}
+
 static void test_txn(void)
 {
     g_autoptr(Etcd) etcd = etcd_start();
@@ -441,6 +488,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/write-never-repeated", test_write_never_repeated);
     g_test_add_func("/store/put-get-delete", test_put_get_delete);
     g_test_add_func("/store/list-pages", test_list_pages);
+    g_test_add_func("/store/list-all-is-one-revision", test_list_all_is_one_revision);
     g_test_add_func("/store/txn", test_txn);
     g_test_add_func("/store/txn-invalid", test_txn_invalid);
     g_test_add_func("/store/lease", test_lease);

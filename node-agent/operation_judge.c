@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Judging operations: gathering the facts, and doing what judge() decides. */
+#include "node-agent/operation.h"
+
+#include "cluster/object_update.h"
+#include "common/error.h"
+#include "common/log.h"
+#include "node-agent/judge.h"
+#include "storage/record.h"
+
+#include <string.h>
+
+static gboolean record_is_ready(Daemon *daemon, const char *guest)
+{
+    Record record;
+    char reason[200];
+    g_autofree char *key = record_key(guest);
+    g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
+    return entry && record_decode(entry->value, &record, reason, sizeof(reason)) && record.state != RECORD_NEW;
+}
+
+/* What the replicas' nodes say, as one line. */
+static char *replica_conditions(Daemon *daemon, const Guest *guest)
+{
+    GString *text = g_string_new(NULL);
+    for (char **node = guest->nodes; *node; node++) {
+        g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
+        g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
+        gboolean says = status && status->condition && *status->condition;
+        const char *what = !status ? "no word yet" : says ? status->condition : status->ready ? "ready" : "working";
+        g_string_append_printf(text, "%s%s: %s", text->len ? "; " : "", *node, what);
+    }
+    return g_string_free(text, FALSE);
+}
+
+typedef struct {
+    FenceState from, to;
+    const char *detail;
+} DeviceChange;
+
+static gboolean change_device(gpointer object, gpointer user_data, GError **error G_GNUC_UNUSED)
+{
+    FenceDevice *device = object;
+    const DeviceChange *change = user_data;
+    if (device->state != (int) change->from) {
+        return FALSE;
+    }
+    device->state = (int) change->to;
+    g_free(device->detail);
+    device->detail = g_strdup(change->detail);
+    return TRUE;
+}
+
+gboolean fence_proof_abandon(Daemon *daemon, const char *node, const char *why, GError **error)
+{
+    g_autofree char *name = g_strconcat("fence/", node, NULL);
+    g_autoptr(GError) problem = NULL;
+    DeviceChange change = {.from = FENCE_PROVING, .to = FENCE_UNPROVEN, .detail = why};
+    if (object_update(daemon->store, &fence_device_type, name, 0, change_device, &change, &problem) ||
+        g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND)) {
+        return TRUE;
+    }
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return FALSE;
+}
+
+void operation_judge_proofs(Daemon *daemon)
+{
+    g_autoptr(GPtrArray) devices = cache_objects(daemon->cache, &fence_device_type, "fence/");
+    g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
+    for (guint i = 0; i < devices->len; i++) {
+        const FenceDevice *device = devices->pdata[i];
+        g_autoptr(GError) error = NULL;
+        if (judge_proof_is_abandoned(device, operations) &&
+            !fence_proof_abandon(daemon, device->node, "the proof was interrupted; prove it again", &error)) {
+            log_line(LOG_LEVEL_WARNING, "fencing of %s: %s", device->node, error->message);
+        }
+    }
+}
+
+/* The device first: should we die in between, the operation is still there to be judged again. */
+static void end_failed(Daemon *daemon, Operation *operation, const GError *why)
+{
+    g_autoptr(GError) error = NULL;
+    if (operation->node && g_str_equal(operation->kind, "fence.prove") &&
+        !fence_proof_abandon(daemon, strchr(operation->target, '/') + 1, why->message, &error)) {
+        log_line(LOG_LEVEL_WARNING, "operation %s: %s", operation->id, error->message);
+        return;
+    }
+    operation_end(daemon, operation, why);
+}
+
+static void take_over(Daemon *daemon, const Operation *operation)
+{
+    g_autoptr(GError) error = NULL;
+    if (operation_take_over(daemon, operation, &error)) {
+        log_line(LOG_LEVEL_NOTICE, "operation %s (%s of %s): taken over from %s", operation->id, operation->kind,
+                 operation->target, operation->node);
+        daemon_kick_operation(daemon, operation->id);
+    } else {
+        log_line(LOG_LEVEL_WARNING, "operation %s: not taken over: %s", operation->id, error->message);
+    }
+}
+
+void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus *pacemaker)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *stage = NULL, *condition = NULL;
+    gboolean guest_kind = g_str_has_prefix(operation->target, "guest/");
+    g_autoptr(Guest) guest = guest_kind ? cache_object(daemon->cache, &guest_type, operation->target, NULL) : NULL;
+    JudgeFacts facts = {.operation = operation, .pacemaker = pacemaker, .guest = guest};
+    facts.driver_gone = operation->node && daemon_agent_gone(daemon, operation->node);
+    if (guest && !operation->node) {
+        facts.record_ready = record_is_ready(daemon, guest->name);
+        facts.condition = condition = replica_conditions(daemon, guest);
+    }
+    switch (judge(&facts, &stage, &error)) {
+    case JUDGE_WAIT:
+        if (stage) {
+            operation_stage(daemon, operation, "%s", stage);
+        }
+        break;
+    case JUDGE_DONE:
+        operation_end(daemon, operation, NULL);
+        break;
+    case JUDGE_FAILED:
+        end_failed(daemon, operation, error);
+        break;
+    case JUDGE_TAKE_OVER:
+        take_over(daemon, operation);
+        break;
+    }
+}
