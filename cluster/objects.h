@@ -138,6 +138,10 @@ typedef struct {
     gboolean suspended;     /* I/O is frozen */
     gint64 resync_permille; /* 0..1000; 1000 when not resyncing */
     char *gate;             /* "open", "closed", "absent" */
+    /* While a volume grows these pass from its old size to its new one, in this order. */
+    gint64 backing_bytes; /* of the logical volume under DRBD; 0: none */
+    gint64 size_bytes;    /* usable here, at most the volume's size; 0: no disk */
+    gint64 guest_bytes;   /* as the VMM here shows it to the guest; 0: no VMM */
 } VolumeStatus;
 
 typedef struct {

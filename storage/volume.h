@@ -31,6 +31,11 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error);
 typedef void (*VolumeProgress)(gint64 done_bytes, gint64 total_bytes, gpointer user_data);
 gboolean volume_set_initialise(const VolumeSet *set, VolumeProgress on_progress, gpointer user_data,
                                GCancellable *cancellable, GError **error);
+/* Every volume's DRBD device has the volume's size here. A grown one gets there when both replicas' LVs have grown and
+ * its guest runs; the Primary's next converge does it. */
+gboolean volume_set_is_full_size(const VolumeSet *set);
+/* Whether this node is Primary of any volume. */
+gboolean volume_set_is_primary(const VolumeSet *set);
 gboolean
 volume_set_is_connected(const VolumeSet *set); /* every volume Connected with the peer (TRUE with one replica) */
 /* Gates open / closed, and role. Order is the safety: promote then open; close then demote. */
