@@ -4,6 +4,7 @@
 #include "node-agent/operation.h"
 
 #include "common/error.h"
+#include "node-agent/volume_grow.h"
 #include "storage/record.h"
 
 #include <string.h>
@@ -95,6 +96,36 @@ static Verdict judge_online(Operation *operation, const PacemakerStatus *pacemak
     return JUDGE_WAIT;
 }
 
+/* Done when every replica's node reports the new size, and the running guest was shown it (volume_grow.h). */
+static Verdict judge_growth(Daemon *daemon, Operation *operation, GError **error)
+{
+    GuestStatus *statuses[GUEST_REPLICAS_MAX] = {NULL};
+    g_autoptr(Volume) volume = cache_object(daemon->cache, &volume_type, operation->target, NULL);
+    g_autofree char *key = g_strconcat("guest/", volume ? volume->guest : "", NULL);
+    g_autoptr(Guest) guest = cache_object(daemon->cache, &guest_type, key, NULL);
+    if (!guest || guest->deleting) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "%s was deleted meanwhile", operation->target);
+        return JUDGE_FAILED;
+    }
+    for (guint i = 0; guest->nodes[i]; i++) {
+        g_autofree char *status_key = g_strdup_printf("status/%s/guest/%s", guest->nodes[i], guest->name);
+        statuses[i] = cache_object(daemon->cache, &guest_status_type, status_key, NULL);
+    }
+    GrowProgress progress = volume_grow_judge(guest, volume, statuses);
+    g_autofree char *stage = progress.stage;
+    for (guint i = 0; i < G_N_ELEMENTS(statuses); i++) {
+        guest_status_free(statuses[i]);
+    }
+    if (progress.done < progress.total) {
+        if (operation->done != progress.done || operation->total != progress.total) {
+            operation_progress(daemon, operation, progress.done, progress.total, "steps");
+        }
+        operation_stage(daemon, operation, "%s", stage);
+        return JUDGE_WAIT;
+    }
+    return JUDGE_DONE;
+}
+
 /* A driver that died with its node leaves its operation behind. */
 static Verdict judge_driven(Daemon *daemon, Operation *operation, GError **error)
 {
@@ -114,6 +145,8 @@ void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus
         verdict = judge_driven(daemon, operation, &error);
     } else if (g_str_equal(operation->kind, "node.online")) {
         verdict = judge_online(operation, pacemaker);
+    } else if (g_str_equal(operation->kind, "volume.grow")) {
+        verdict = judge_growth(daemon, operation, &error);
     } else if (g_str_has_prefix(operation->kind, "guest.")) {
         verdict = judge_guest(daemon, operation, pacemaker, &error);
     }

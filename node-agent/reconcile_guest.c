@@ -8,6 +8,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/volume_grow.h"
 #include "storage/record.h"
 #include "vmm/network.h"
 
@@ -103,6 +104,7 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
     status->vmm = g_strdup(vmm_state_name(guest_engine(&work->manifest->guest)->query(run_folder, name)));
     if (!gone) {
         volume_set_status(&work->set, status->volumes);
+        volume_grow_fill_status(guest_engine(&work->manifest->guest), run_folder, status);
     }
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/guest/%s", daemon->config->node, name);
     g_autofree char *text = object_to_text(&guest_status_type, status);
@@ -306,6 +308,12 @@ static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError 
     return lock >= 0 && volume_set_converge(&work->set, is_new, error);
 }
 
+static gboolean grow_follow(const GuestWork *work, GError **error)
+{
+    g_autofree char *run_folder = guest_run_folder(work->manifest->guest.name);
+    return volume_grow_follow(&work->set, guest_engine(&work->manifest->guest), run_folder, error);
+}
+
 /* TRUE: everything is as it should be. */
 static gboolean converge(GuestWork *work)
 {
@@ -320,6 +328,7 @@ static gboolean converge(GuestWork *work)
     }
     gboolean is_new = work->record.state == RECORD_NEW;
     gboolean ready = replica_converge(work, is_new, &error);
+    gboolean grown = ready && (is_new || grow_follow(work, &error));
     status_publish(work, ready, FALSE, error ? error->message : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);
@@ -332,7 +341,7 @@ static gboolean converge(GuestWork *work)
     if (error) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
-    return ready && recorded;
+    return ready && recorded && grown;
 }
 
 /* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at
@@ -351,8 +360,9 @@ static char *situation(const GuestWork *work)
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
-        g_string_append_printf(text, "%s %s/%s %s/%s %d %d|", state.connection, state.role, state.peer_role, state.disk,
-                               state.peer_disk, state.suspended, state.resync_permille / 10);
+        g_string_append_printf(text, "%s %s/%s %s/%s %d %d %" G_GINT64_FORMAT "|", state.connection, state.role,
+                               state.peer_role, state.disk, state.peer_disk, state.suspended,
+                               state.resync_permille / 10, volume_set_usable_bytes(&work->set, i));
     }
     return g_string_free(text, FALSE);
 }

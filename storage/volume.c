@@ -202,15 +202,10 @@ gboolean volume_set_is_connected(const VolumeSet *set)
     return TRUE;
 }
 
-gboolean volume_set_is_full_size(const VolumeSet *set)
+gint64 volume_set_usable_bytes(const VolumeSet *set, guint index)
 {
-    for (guint i = 0; i < set->volumes->len; i++) {
-        gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) i));
-        if (device < volume_at(set, i)->size_bytes) {
-            return FALSE;
-        }
-    }
-    return TRUE;
+    gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) index));
+    return MIN(device / 512 * 512, volume_at(set, index)->size_bytes);
 }
 
 gboolean volume_set_is_primary(const VolumeSet *set)
@@ -422,9 +417,8 @@ static void sizes_fill(const VolumeSet *set, guint index, VolumeStatus *status)
 {
     g_autofree char *lv = lv_of(set, index);
     g_autofree char *lv_path = pool_lv_path(lv);
-    gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) index));
     status->backing_bytes = drbd_backing_size_bytes(lv_path);
-    status->size_bytes = MIN(device / 512 * 512, volume_at(set, index)->size_bytes);
+    status->size_bytes = volume_set_usable_bytes(set, index);
 }
 
 void volume_set_status(const VolumeSet *set, GPtrArray *ret_statuses)

@@ -246,11 +246,17 @@ static const char grown_text[] =
     "hf-web1-0: 132 MiB hf-uuid-0190-aa active metadata data; minor UpToDate primary; gate 0 262144 linear 147:80 0\n"
     "hf-web1-1: 36 MiB hf-uuid-0190-aa active metadata; minor UpToDate primary; gate 0 65536 linear 147:81 0\n";
 
+static gboolean is_full_size(const Fixture *f)
+{
+    return volume_set_usable_bytes(&f->set, 0) == f->volumes[0].size_bytes &&
+           volume_set_usable_bytes(&f->set, 1) == f->volumes[1].size_bytes;
+}
+
 static void assert_grown(const Fixture *f, const char *when)
 {
     g_autofree char *wanted = g_strdup_printf("%snet %s, 2 lvs\n", grown_text, f->world.net ? "connected" : "none");
     g_autofree char *got = world_text(&f->world);
-    if (f->world.violation || strcmp(wanted, got) != 0 || !volume_set_is_full_size(&f->set)) {
+    if (f->world.violation || strcmp(wanted, got) != 0 || !is_full_size(f)) {
         g_error("%s: violation %s\nwanted:\n%sgot:\n%s", when, f->world.violation ? f->world.violation : "none", wanted,
                 got);
     }
@@ -260,7 +266,7 @@ static void running(Fixture *f, gboolean two)
 {
     fixture_start(f, two);
     g_assert_true(create(f, NULL) && volume_set_promote(&f->set, NULL));
-    g_assert_true(volume_set_is_full_size(&f->set) && volume_set_is_primary(&f->set));
+    g_assert_true(is_full_size(f) && volume_set_is_primary(&f->set));
 }
 
 static void grow_killed_at(int step, FakeKill kill, gboolean crash, gboolean two, gboolean *ret_died)
@@ -308,7 +314,7 @@ static void test_grow_waits_for_the_peer(void)
     f.world.peer_lv_size[0] = 68 * MIB;
     f.volumes[0].size_bytes = 128 * MIB;
     g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
-    g_assert_false(volume_set_is_full_size(&f.set));
+    g_assert_false(is_full_size(&f));
     g_autofree char *before = world_text(&f.world);
     g_assert_nonnull(strstr(before, "hf-web1-0: 132 MiB"));
     g_assert_nonnull(strstr(before, "gate 0 131072 linear 147:80 0"));
@@ -337,7 +343,7 @@ static void test_grow_without_the_peer(void)
     g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
     g_autofree char *log = fake_log_take(&f.world);
     g_assert_null(strstr(log, " resize "));
-    g_assert_false(volume_set_is_full_size(&f.set));
+    g_assert_false(is_full_size(&f));
     f.world.peer_there = TRUE;
     g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
     assert_grown(&f, "the peer is back");
@@ -351,7 +357,7 @@ static void test_grow_stopped(void)
     g_assert_true(create(&f, NULL));
     f.volumes[0].size_bytes = 128 * MIB;
     g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
-    g_assert_false(volume_set_is_full_size(&f.set) || volume_set_is_primary(&f.set));
+    g_assert_false(is_full_size(&f) || volume_set_is_primary(&f.set));
     g_assert_cmpint(fake_lv("hf-web1-0")->size, ==, 132 * MIB);
     g_assert_true(volume_set_promote(&f.set, NULL));
     assert_grown(&f, "started");
