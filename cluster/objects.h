@@ -13,6 +13,7 @@
 
 #define GUEST_VOLUMES_MAX 16
 #define GUEST_NICS_MAX 8
+#define GUEST_REPLICAS_MAX 2
 #define GUEST_SLOT_MAX 4000
 
 typedef enum { GUEST_ENGINE_AUTO, GUEST_ENGINE_KVM, GUEST_ENGINE_QEMU } GuestEngine;
@@ -145,6 +146,10 @@ typedef struct {
     gboolean suspended;     /* I/O is frozen */
     gint64 resync_permille; /* 0..1000; 1000 when not resyncing */
     char *gate;             /* "open", "closed", "absent" */
+    /* While a volume grows these pass from its old size to its new one, in this order. */
+    gint64 backing_bytes; /* of the logical volume under DRBD; 0: none */
+    gint64 size_bytes;    /* usable here, at most the volume's size; 0: no disk */
+    gint64 guest_bytes;   /* as the VMM here shows it to the guest; 0: no VMM */
 } VolumeStatus;
 
 typedef struct {

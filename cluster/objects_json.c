@@ -201,6 +201,9 @@ static const JsonField volume_status_fields[] = {
     BOOL(VolumeStatus, suspended),
     RANGE(VolumeStatus, resync_permille, 0, 1000),
     STRING(VolumeStatus, gate),
+    RANGE(VolumeStatus, backing_bytes, 0, G_MAXINT64),
+    RANGE(VolumeStatus, size_bytes, 0, G_MAXINT64),
+    RANGE(VolumeStatus, guest_bytes, 0, G_MAXINT64),
     {0},
 };
 const JsonStruct volume_status_type = {sizeof(VolumeStatus), volume_status_fields, NULL};

@@ -134,7 +134,28 @@ static gint64 round_up(gint64 bytes)
     return (bytes + VOLUME_GRAIN_BYTES - 1) / VOLUME_GRAIN_BYTES * VOLUME_GRAIN_BYTES;
 }
 
-/* The size of one volume; NOT_FOUND for its image, INVALID when the image does not fit. */
+/* Whoever fills the volume can get the image only from a holder that is there. */
+static gboolean image_reachable(const PlanSnapshot *snapshot, const Image *image, guint index, GError **error)
+{
+    for (char **node = image->nodes; node && *node; node++) {
+        if (status_find(snapshot, *node)) {
+            return TRUE;
+        }
+    }
+    if (!image->nodes || !image->nodes[0]) {
+        return fail(error, HOLDFAST_ERROR_REFUSED,
+                    "spec.volumes[%u].image: no node holds image '%s' any more: delete it and import it again", index,
+                    image->name);
+    }
+    g_autofree char *holders = g_strjoinv(" and ", image->nodes);
+    return fail(
+        error, HOLDFAST_ERROR_UNAVAILABLE,
+        "spec.volumes[%u].image: '%s' is only on %s, which %s down or without an agent: bring %s back, or import "
+        "the image again under another name",
+        index, image->name, holders, image->nodes[1] ? "are" : "is", image->nodes[1] ? "one of them" : "it");
+}
+
+/* The size of one volume; NOT_FOUND or UNAVAILABLE for its image, INVALID when the image does not fit. */
 static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec *volume, guint index, gint64 *ret_bytes,
                             GError **error)
 {
@@ -144,6 +165,9 @@ static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec 
         if (!image) {
             return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[%u].image: there is no image '%s'", index,
                         volume->image);
+        }
+        if (!image_reachable(snapshot, image, index, error)) {
+            return FALSE;
         }
         image_bytes = round_up(image->size_bytes);
     }
@@ -241,7 +265,7 @@ static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *s
     return candidate;
 }
 
-/* Usable ones first; then most free pool, most memory, name. */
+/* Usable ones first; then most free pool, most memory, the images' holders, name. */
 static int candidate_compare(gconstpointer a, gconstpointer b)
 {
     const Candidate *x = *(const Candidate *const *) a;
@@ -254,6 +278,9 @@ static int candidate_compare(gconstpointer a, gconstpointer b)
     }
     if (x->memory_left_mib != y->memory_left_mib) {
         return x->memory_left_mib < y->memory_left_mib ? 1 : -1;
+    }
+    if (x->holds_images != y->holds_images) {
+        return x->holds_images ? -1 : 1;
     }
     return strcmp(x->node->name, y->node->name);
 }
@@ -299,42 +326,37 @@ static char **too_few(const GPtrArray *candidates, const GuestSpec *spec, guint 
         full = full || ((const Candidate *) candidates->pdata[i])->full;
     }
     g_autofree char *text = candidates_text(candidates, NULL, "; ");
-    int code = full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED;
-    if (usable < spec->replicas) {
-        fail(error, code, "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)",
-             spec->replicas, usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
-    } else {
-        fail(error, code, "spec.volumes: no usable node holds the image (%s): import it on one of them", text);
-    }
+    fail(error, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED,
+         "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)", spec->replicas,
+         usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
     return NULL;
 }
 
-/* Replica nodes: the best holder of the images first, then the best of the others. */
+/* Replica nodes: the best ones, and usable candidates come first. nodes[0] fills the volumes, so it is one of them that
+ * holds the images; when none does, it fetches them. */
 static char **pick_nodes(const GPtrArray *candidates, const GuestSpec *spec, GError **error)
 {
-    const Candidate *first = NULL;
-    guint usable = 0;
+    const char *names[GUEST_REPLICAS_MAX + 1] = {NULL};
+    guint usable = 0, filler = 0;
     for (guint i = 0; i < candidates->len; i++) {
         const Candidate *candidate = candidates->pdata[i];
-        usable += candidate->refusal == NULL;
-        if (!first && !candidate->refusal && candidate->holds_images) {
-            first = candidate;
+        if (candidate->refusal) {
+            continue;
         }
+        if (usable < spec->replicas) {
+            names[usable] = candidate->node->name;
+            const Candidate *first = candidates->pdata[filler];
+            filler = !first->holds_images && candidate->holds_images ? usable : filler;
+        }
+        usable++;
     }
-    if (!first || usable < spec->replicas) {
+    if (usable < spec->replicas) {
         return too_few(candidates, spec, usable, error);
     }
-    g_autoptr(GStrvBuilder) nodes = g_strv_builder_new();
-    g_strv_builder_add(nodes, first->node->name);
-    gint64 missing = spec->replicas - 1;
-    for (guint i = 0; i < candidates->len && missing > 0; i++) {
-        const Candidate *candidate = candidates->pdata[i];
-        if (candidate != first && !candidate->refusal) {
-            g_strv_builder_add(nodes, candidate->node->name);
-            missing--;
-        }
-    }
-    return g_strv_builder_end(nodes);
+    const char *first = names[filler];
+    memmove(names + 1, names, filler * sizeof(*names));
+    names[0] = first;
+    return g_strdupv((char **) names);
 }
 
 /* A slot is free when no guest has it and nobody gave one of its MACs to another guest by hand. */

@@ -65,6 +65,21 @@ static Verdict judge_online(const JudgeFacts *facts)
     return JUDGE_WAIT;
 }
 
+/* Done when every replica's node reports the new size, and the running guest was shown it (volume_grow.h). */
+static Verdict judge_growth(const JudgeFacts *facts, char **ret_stage, GError **error)
+{
+    if (!facts->growth) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "%s was deleted meanwhile",
+                    facts->operation->target);
+        return JUDGE_FAILED;
+    }
+    if (facts->growth->done < facts->growth->total) {
+        *ret_stage = g_strdup(facts->growth->stage);
+        return JUDGE_WAIT;
+    }
+    return JUDGE_DONE;
+}
+
 /* What a dead driver leaves behind, and what to do about it. */
 static const struct {
     const char *kind, *remedy;
@@ -109,6 +124,8 @@ Verdict judge(const JudgeFacts *facts, char **ret_stage, GError **error)
     }
     if (g_str_equal(operation->kind, "node.online")) {
         verdict = judge_online(facts);
+    } else if (g_str_equal(operation->kind, "volume.grow")) {
+        verdict = judge_growth(facts, ret_stage, error);
     } else if (g_str_has_prefix(operation->kind, "guest.")) {
         verdict = judge_guest(facts, ret_stage, error);
     }

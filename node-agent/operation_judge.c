@@ -102,6 +102,27 @@ static void take_over(Daemon *daemon, const Operation *operation)
     }
 }
 
+/* FALSE: the volume or its guest is gone. */
+static gboolean growth_look(Daemon *daemon, const Operation *operation, GrowProgress *ret)
+{
+    GuestStatus *statuses[GUEST_REPLICAS_MAX] = {NULL};
+    g_autoptr(Volume) volume = cache_object(daemon->cache, &volume_type, operation->target, NULL);
+    g_autofree char *key = g_strconcat("guest/", volume ? volume->guest : "", NULL);
+    g_autoptr(Guest) guest = volume ? cache_object(daemon->cache, &guest_type, key, NULL) : NULL;
+    if (!guest || guest->deleting) {
+        return FALSE;
+    }
+    for (guint i = 0; guest->nodes[i]; i++) {
+        g_autofree char *status_key = g_strdup_printf("status/%s/guest/%s", guest->nodes[i], guest->name);
+        statuses[i] = cache_object(daemon->cache, &guest_status_type, status_key, NULL);
+    }
+    *ret = volume_grow_judge(guest, volume, statuses);
+    for (guint i = 0; i < G_N_ELEMENTS(statuses); i++) {
+        guest_status_free(statuses[i]);
+    }
+    return TRUE;
+}
+
 void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus *pacemaker)
 {
     g_autoptr(GError) error = NULL;
@@ -114,6 +135,14 @@ void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus
         facts.record_ready = record_is_ready(daemon, guest->name);
         facts.condition = condition = replica_conditions(daemon, guest);
     }
+    GrowProgress growth = {0};
+    if (g_str_equal(operation->kind, "volume.grow") && growth_look(daemon, operation, &growth)) {
+        facts.growth = &growth;
+        if (operation->done != growth.done || operation->total != growth.total) {
+            operation_progress(daemon, operation, growth.done, growth.total, "steps");
+        }
+    }
+    g_autofree char *growth_stage = growth.stage;
     switch (judge(&facts, &stage, &error)) {
     case JUDGE_WAIT:
         if (stage) {

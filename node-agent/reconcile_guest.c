@@ -8,6 +8,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/volume_grow.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
 #include "vmm/network.h"
@@ -106,6 +107,7 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
     status->vmm = g_strdup(vmm_state_name(guest_engine(&work->manifest->guest)->query(run_folder, name)));
     if (!gone) {
         volume_set_status(&work->set, status->volumes);
+        volume_grow_fill_status(guest_engine(&work->manifest->guest), run_folder, status);
     }
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/guest/%s", daemon->config->node, name);
     g_autofree char *text = object_to_text(&guest_status_type, status);
@@ -465,6 +467,12 @@ static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError 
     return lock >= 0 && volume_set_converge(&work->set, is_new, error);
 }
 
+static gboolean grow_follow(const GuestWork *work, GError **error)
+{
+    g_autofree char *run_folder = guest_run_folder(work->manifest->guest.name);
+    return volume_grow_follow(&work->set, guest_engine(&work->manifest->guest), run_folder, error);
+}
+
 /* TRUE: everything is as it should be. */
 static gboolean converge(GuestWork *work)
 {
@@ -481,6 +489,7 @@ static gboolean converge(GuestWork *work)
     lost_copy_follow(work);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
+    gboolean grown = ready && (is_new || grow_follow(work, &error));
     status_publish(work, ready, FALSE, lost_text ? lost_text : error ? error->message : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);
@@ -490,7 +499,7 @@ static gboolean converge(GuestWork *work)
     if (error && !lost_text) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
-    return ready && recorded;
+    return ready && recorded && grown;
 }
 
 /* What this node's part of the guest depends on, as one text: while it stays the same nothing needs to be looked at
@@ -512,8 +521,9 @@ static char *situation(const GuestWork *work)
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
-        g_string_append_printf(text, "%s %s/%s %s/%s %d %d|", state.connection, state.role, state.peer_role, state.disk,
-                               state.peer_disk, state.suspended, state.resync_permille / 10);
+        g_string_append_printf(text, "%s %s/%s %s/%s %d %d %" G_GINT64_FORMAT "|", state.connection, state.role,
+                               state.peer_role, state.disk, state.peer_disk, state.suspended,
+                               state.resync_permille / 10, volume_set_usable_bytes(&work->set, i));
     }
     return g_string_free(text, FALSE);
 }

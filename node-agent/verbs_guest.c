@@ -229,13 +229,25 @@ static json_t *guest_stop(const VerbCall *call, GError **error)
         error);
 }
 
+/* A disk must not change its size between the two VMMs of a migration. */
+static gboolean volumes_are_free(const VerbCall *call, const Guest *guest, GError **error)
+{
+    for (guint i = 0; i < guest->spec.volumes->len; i++) {
+        g_autofree char *target = g_strdup_printf("volume/%s-%u", guest->name, i);
+        if (!verb_target_free(call, target, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 static json_t *guest_migrate(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autofree char *target = NULL, *storage = NULL;
     const char *to = verb_string(call, "node", error);
     g_autoptr(Guest) guest = to ? guest_for_change(call, &revision, &target, error) : NULL;
-    if (!guest) {
+    if (!guest || !volumes_are_free(call, guest, error)) {
         return NULL;
     }
     g_autofree char *node_key = g_strconcat("node/", to, NULL);
@@ -312,10 +324,88 @@ static json_t *volume_show(const VerbCall *call, GError **error)
     return view;
 }
 
+/* The guest of `volume`, if it can be grown now. */
+static Guest *guest_for_growth(const VerbCall *call, const Volume *volume, gint64 *ret_revision, GError **error)
+{
+    Record record = {0};
+    char reason[200];
+    g_autofree char *key = g_strconcat("guest/", volume->guest, NULL);
+    g_autofree char *record_at = record_key(volume->guest);
+    g_autoptr(Guest) guest = cache_object(call->daemon->cache, &guest_type, key, ret_revision);
+    g_autoptr(StoreEntry) entry = cache_get(call->daemon->cache, record_at);
+    if (!guest || guest->deleting) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND,
+                    "the guest of volume '%s' is gone or being deleted", volume->guest);
+        return NULL;
+    }
+    if (!entry || !record_decode(entry->value, &record, reason, sizeof(reason)) || record.state == RECORD_NEW) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                    "guest '%s' is still being created; grow its volume when it is ready", guest->name);
+        return NULL;
+    }
+    return verb_target_free(call, key, error) ? g_steal_pointer(&guest) : NULL;
+}
+
+/* The new size in the volume, in the guest's spec, and the operation: together. The replicas' nodes do the rest
+ * (volume_grow.h). */
+static json_t *growth_store(const VerbCall *call, const Guest *guest, gint64 guest_revision, const Volume *volume,
+                            gint64 volume_revision, GError **error)
+{
+    g_autoptr(StoreTxn) txn = store_txn_new();
+    g_autofree char *guest_key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
+    g_autofree char *guest_text = object_to_text(&guest_type, guest);
+    g_autofree char *target = g_strdup_printf("volume/%s-%" G_GINT64_FORMAT, volume->guest, volume->index);
+    g_autofree char *volume_key = g_strconcat(STORE_ROOT, target, NULL);
+    g_autofree char *volume_text = object_to_text(&volume_type, volume);
+    g_autoptr(Operation) operation = operation_new("volume.grow", target, NULL, NULL);
+    if (!verb_target_free(call, target, error)) {
+        return NULL;
+    }
+    store_txn_if_revision(txn, guest_key, guest_revision);
+    store_txn_if_revision(txn, volume_key, volume_revision);
+    store_txn_put(txn, guest_key, guest_text, 0);
+    store_txn_put(txn, volume_key, volume_text, 0);
+    operation_add_to(txn, operation);
+    return store_txn_commit(call->daemon->store, txn, NULL, error) ? operation_view(operation) : NULL;
+}
+
+static json_t *volume_grow(const VerbCall *call, GError **error)
+{
+    gint64 volume_revision = 0, guest_revision = 0;
+    const json_t *size = json_object_get(call->arguments, "size_mib");
+    g_autoptr(Volume) volume = verb_object(call, &volume_type, "volume", &volume_revision, error);
+    g_autoptr(Guest) guest = volume ? guest_for_growth(call, volume, &guest_revision, error) : NULL;
+    if (!guest) {
+        return NULL;
+    }
+    if (!json_is_integer(size)) {
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                            "size_mib: must be the new size as a whole number of MiB");
+        return NULL;
+    }
+    PlanSnapshot snapshot;
+    snapshot_take(call->daemon, &snapshot);
+    gboolean ok = plan_grow(&snapshot, guest, volume, json_integer_value(size), error);
+    snapshot_clear(&snapshot);
+    if (!ok) {
+        return NULL;
+    }
+    GuestVolumeSpec *spec = g_ptr_array_index(guest->spec.volumes, volume->index);
+    spec->size_mib = json_integer_value(size);
+    volume->size_bytes = spec->size_mib * 1024 * 1024;
+    return growth_store(call, guest, guest_revision, volume, volume_revision, error);
+}
+
 const Verb verbs_guest[] = {
-    {"guest.create", guest_create}, {"guest.list", guest_list},
-    {"guest.show", guest_show},     {"guest.start", guest_start},
-    {"guest.stop", guest_stop},     {"guest.migrate", guest_migrate},
-    {"guest.delete", guest_delete}, {"volume.list", volume_list},
-    {"volume.show", volume_show},   {NULL, NULL},
+    {"guest.create", guest_create},
+    {"guest.list", guest_list},
+    {"guest.show", guest_show},
+    {"guest.start", guest_start},
+    {"guest.stop", guest_stop},
+    {"guest.migrate", guest_migrate},
+    {"guest.delete", guest_delete},
+    {"volume.list", volume_list},
+    {"volume.show", volume_show},
+    {"volume.grow", volume_grow},
+    {NULL, NULL},
 };

@@ -26,6 +26,8 @@ gboolean drbd_show(const DrbdResource *r, DrbdShow *ret, GError **error);
 char *drbd_resource_name(const Guest *guest); /* "hf-web1"; caller frees */
 /* Usable bytes of /dev/drbd<minor>, 0 while it has no disk. */
 gint64 drbd_device_size_bytes(int minor);
+/* Bytes of the block device at `path`, 0 when there is none. */
+gint64 drbd_backing_size_bytes(const char *path);
 /* Forget the backing device's size that `drbdsetup check-resize` noted: the minor's next user has another device. */
 void drbd_size_note_remove(int minor);
 /* In this connection state both sides know each other's state. */

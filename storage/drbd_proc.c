@@ -4,6 +4,7 @@
 #include "common/file.h"
 #include "storage/drbd_internal.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -27,6 +28,16 @@ gint64 drbd_device_size_bytes(int minor)
     g_autofree char *path = g_strdup_printf("/sys/class/block/drbd%d/size", minor);
     g_autofree char *text = file_read(path, 64, NULL);
     return text ? g_ascii_strtoll(text, NULL, 10) * 512 : 0;
+}
+
+gint64 drbd_backing_size_bytes(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t end = fd >= 0 ? lseek(fd, 0, SEEK_END) : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return MAX(end, 0);
 }
 
 void drbd_size_note_remove(int minor)

@@ -226,6 +226,23 @@ gboolean volume_set_is_connected(const VolumeSet *set)
     return TRUE;
 }
 
+gint64 volume_set_usable_bytes(const VolumeSet *set, guint index)
+{
+    gint64 device = drbd_device_size_bytes(guest_minor(set->guest, (int) index));
+    return MIN(device / 512 * 512, volume_at(set, index)->size_bytes);
+}
+
+gboolean volume_set_is_primary(const VolumeSet *set)
+{
+    for (guint i = 0; i < set->volumes->len; i++) {
+        DrbdState state;
+        if (state_of(set, i, &state, NULL) && state.present && strcmp(state.role, "Primary") == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 gboolean volume_set_activate(const VolumeSet *set, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
@@ -423,6 +440,14 @@ gboolean volume_set_remove(const VolumeSet *set, GError **error)
     return TRUE;
 }
 
+static void sizes_fill(const VolumeSet *set, guint index, VolumeStatus *status)
+{
+    g_autofree char *lv = lv_of(set, index);
+    g_autofree char *lv_path = pool_lv_path(lv);
+    status->backing_bytes = drbd_backing_size_bytes(lv_path);
+    status->size_bytes = volume_set_usable_bytes(set, index);
+}
+
 void volume_set_status(const VolumeSet *set, GPtrArray *ret_statuses)
 {
     for (guint i = 0; i < set->volumes->len; i++) {
@@ -440,6 +465,7 @@ void volume_set_status(const VolumeSet *set, GPtrArray *ret_statuses)
         status->suspended = state.suspended;
         status->resync_permille = state.resync_permille;
         status->gate = g_strdup(gate_state_name(gate_now));
+        sizes_fill(set, i, status);
         g_ptr_array_add(ret_statuses, status);
     }
 }

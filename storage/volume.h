@@ -34,6 +34,11 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error);
 typedef void (*VolumeProgress)(gint64 done_bytes, gint64 total_bytes, gpointer user_data);
 gboolean volume_set_initialise(const VolumeSet *set, VolumeProgress on_progress, gpointer user_data,
                                GCancellable *cancellable, GError **error);
+/* Bytes of one volume that can be used here, at most its size; 0: no disk. Less than its size while it grows: DRBD
+ * follows when both replicas' LVs have grown, at the Primary's next converge (a stopped guest's at its next start). */
+gint64 volume_set_usable_bytes(const VolumeSet *set, guint index);
+/* Whether this node is Primary of any volume. */
+gboolean volume_set_is_primary(const VolumeSet *set);
 gboolean
 volume_set_is_connected(const VolumeSet *set); /* every volume Connected with the peer (TRUE with one replica) */
 /* Gates open / closed, and role. Order is the safety: promote then open; close then demote. */

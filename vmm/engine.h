@@ -73,6 +73,10 @@ typedef struct {
     gboolean (*migrate_switchover)(const char *run_folder, int timeout_ms, GError **error);
     gboolean (*migrate_finish)(const char *run_folder, int timeout_ms, GError **error);
     gboolean (*migrate_cancel)(const char *run_folder, GError **error);
+    /* What the guest is shown of disk `index` (0: the first), and: tell VMM and guest that it has grown to size_bytes.
+     * The second looks first, so it may be repeated; FAILED while the gate is smaller, REFUSED for less than now. */
+    gboolean (*disk_size)(const char *run_folder, int index, gint64 *ret_bytes, GError **error);
+    gboolean (*disk_resize)(const char *run_folder, int index, gint64 size_bytes, GError **error);
     /* Target side: TRUE in *ret when everything is loaded and it is paused, ready to resume. */
     gboolean (*incoming_ready)(const char *run_folder, gboolean *ret, GError **error);
 } VmmEngine;

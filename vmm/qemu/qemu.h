@@ -27,6 +27,10 @@ void qemu_credentials_remove(Qmp *qmp); /* best effort */
 VmmState qemu_state_from(const char *run_state);
 char *qemu_run_state(Qmp *qmp, GError **error); /* "running", "paused", ...; caller frees */
 
+/* disk.c */
+gboolean qemu_disk_size(const char *run_folder, int index, gint64 *ret_bytes, GError **error);
+gboolean qemu_disk_resize(const char *run_folder, int index, gint64 size_bytes, GError **error);
+
 /* migrate.c */
 gboolean qemu_migrate_begin(const char *run_folder, const char *host, int port, const char *tls_peer_name,
                             GError **error);

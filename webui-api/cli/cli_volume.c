@@ -34,7 +34,7 @@ static gboolean run_show(Cli *cli, GError **error)
     if (!volume || cli_print_json(cli, volume)) {
         return volume != NULL;
     }
-    g_autofree char *size = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
+    g_autofree char *size = view_size(volume);
     cli_print_field("Volume", cli_text(volume, "name"));
     cli_print_field("Guest", cli_text(volume, "guest"));
     cli_print_field("Size", size);

@@ -122,13 +122,39 @@ char *view_replicas(const json_t *volume)
     return g_string_free(text, FALSE);
 }
 
+/* What is usable everywhere and shown to the guest; the size asked for when nobody says less. */
+static gint64 size_reached(const json_t *volume)
+{
+    gint64 reached = cli_number(volume, "size_bytes");
+    const json_t *replicas = cli_get(volume, "replicas");
+    for (size_t i = 0; i < json_array_size(replicas); i++) {
+        const json_t *replica = json_array_get(replicas, i);
+        gint64 usable = cli_number(replica, "size_bytes"), shown = cli_number(replica, "guest_bytes");
+        reached = usable > 0 ? MIN(reached, usable) : reached;
+        reached = shown > 0 ? MIN(reached, shown) : reached;
+    }
+    return reached;
+}
+
+char *view_size(const json_t *volume)
+{
+    gint64 reached = size_reached(volume);
+    char *wanted = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
+    if (reached >= cli_number(volume, "size_bytes")) {
+        return wanted;
+    }
+    g_autofree char *owned = wanted;
+    g_autofree char *now = units_from_mib(reached / 1048576);
+    return g_strdup_printf("%s (now %s)", owned, now);
+}
+
 char *view_volumes(const json_t *volumes, gboolean wide, gboolean colour)
 {
     g_autoptr(CliTable) table = wide ? table_new("NAME", "GUEST", ">SIZE", "REPLICAS", "IMAGE", NULL)
                                      : table_new("NAME", "GUEST", ">SIZE", "REPLICAS", NULL);
     for (size_t i = 0; i < json_array_size(volumes); i++) {
         const json_t *volume = json_array_get(volumes, i);
-        g_autofree char *size = units_from_mib(cli_number(volume, "size_bytes") / 1048576);
+        g_autofree char *size = view_size(volume);
         g_autofree char *replicas = view_replicas(volume);
         table_add(table, cli_text(volume, "name"), cli_text(volume, "guest"), size, replicas,
                   cli_text(volume, "image"));

@@ -18,5 +18,7 @@ const char *view_guest_state(const json_t *guest);
 char *view_nodes(const json_t *nodes, gboolean wide, gboolean colour);
 char *view_guests(const json_t *guests, gboolean wide, gboolean colour);
 char *view_volumes(const json_t *volumes, gboolean wide, gboolean colour);
+/* "8.0 GiB", and while it grows "8.0 GiB (now 4.0 GiB)", of a volume. Caller frees. */
+char *view_size(const json_t *volume);
 /* "UpToDate on n1, Inconsistent 43 % on n2" of a volume. Caller frees. */
 char *view_replicas(const json_t *volume);

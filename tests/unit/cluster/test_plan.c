@@ -210,8 +210,8 @@ static void test_reasons(void)
     g_auto(Plan) result = {0};
     g_assert_true(plan(snapshot, "web1", SPEC_IMAGE, &result));
     g_assert_cmpstr(result.reasons, ==,
-                    "n1: chosen, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image\n"
                     "n2: chosen, 10000 MiB of pool free, 3584 MiB of memory left\n"
+                    "n1: chosen, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image\n"
                     "n3: usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image\n"
                     "n6: its pool is 90 % full (metadata 0 %), nothing new from 90 % on\n"
                     "n4: it is down or its agent does not report\n"
@@ -324,27 +324,93 @@ static void test_too_few_nodes(void)
                  "left; n2: it is down or its agent does not report; n3: it is leaving the cluster)");
 }
 
+#define SPEC_OF(image) "{\"memory_mib\":32,\"volumes\":[{\"image\":\"" image "\"}]}"
+
 static void test_image_holder(void)
 {
     g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
     add_image(snapshot, "other", 4, "n1 n2");
     add_image(snapshot, "elsewhere", 4, "n3");
-    add_image(snapshot, "nowhere", 4, NULL);
-    assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"other\"}]}", "n1 n2");
+    assert_nodes(snapshot, SPEC_OF("other"), "n1 n2");
+    assert_nodes(snapshot, SPEC_OF("elsewhere"), "n3 n1"); /* equal otherwise: no need to copy it */
     assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"other\"},{\"image\":\"debian\"}]}",
                  "n2 n1"); /* holds both */
-    static const char *const none[] = {
-        "{\"memory_mib\":32,\"volumes\":[{\"image\":\"nowhere\"}]}",
-        "{\"memory_mib\":32,\"volumes\":[{\"image\":\"elsewhere\"},{\"image\":\"debian\"}]}"};
-    for (guint i = 0; i < G_N_ELEMENTS(none); i++) {
-        assert_fails(snapshot, "web1", none[i], HOLDFAST_ERROR_REFUSED,
-                     "spec.volumes: no usable node holds the image (n1: usable, 10000 MiB of pool free, 3584 MiB of "
-                     "memory left, does "
-                     "not hold the image; n2: usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold "
-                     "the image; n3: "
-                     "usable, 10000 MiB of pool free, 3584 MiB of memory left, does not hold the image): import it on "
-                     "one of them");
+    assert_nodes(snapshot, "{\"memory_mib\":32,\"volumes\":[{\"image\":\"elsewhere\"},{\"image\":\"debian\"}]}",
+                 "n1 n2"); /* nobody holds both */
+    /* Room counts more than a copy: the holder is not picked, and the best node will fetch the image. */
+    ((NodeStatus *) snapshot->node_statuses->pdata[0])->pool_used_permille = 500;
+    assert_nodes(snapshot, SPEC_OF("elsewhere"), "n1 n2");
+    /* Picked as the second it is the one that fills the volumes. */
+    ((NodeStatus *) snapshot->node_statuses->pdata[1])->pool_used_permille = 600;
+    assert_nodes(snapshot, SPEC_OF("elsewhere"), "n3 n2");
+}
+
+static void test_image_away(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
+    add_silent_node(snapshot, "n4");
+    add_silent_node(snapshot, "n5");
+    add_image(snapshot, "one", 4, "n4");
+    add_image(snapshot, "two", 4, "n4 n5");
+    add_image(snapshot, "some", 4, "n4 n1");
+    add_image(snapshot, "nowhere", 4, NULL);
+    assert_nodes(snapshot, SPEC_OF("some"), "n1 n2");
+    assert_fails(snapshot, "web1", SPEC_OF("one"), HOLDFAST_ERROR_UNAVAILABLE,
+                 "spec.volumes[0].image: 'one' is only on n4, which is down or without an agent: bring it back, or "
+                 "import the image again under another name");
+    assert_fails(snapshot, "web1", SPEC_OF("two"), HOLDFAST_ERROR_UNAVAILABLE,
+                 "spec.volumes[0].image: 'two' is only on n4 and n5, which are down or without an agent: bring one of "
+                 "them back, or import the image again under another name");
+    assert_fails(snapshot, "web1", SPEC_OF("nowhere"), HOLDFAST_ERROR_REFUSED,
+                 "spec.volumes[0].image: no node holds image 'nowhere' any more: delete it and import it again");
+}
+
+static void assert_grows(const PlanSnapshot *snapshot, gint64 size_mib, int code, const char *message)
+{
+    GError *error = NULL;
+    Volume volume = {.guest = "web1", .index = 1, .size_bytes = 100 * (gint64) MIB};
+    char *nodes[] = {"n1", "n2", NULL};
+    Guest guest = {.name = "web1", .nodes = nodes};
+    g_assert_true(plan_grow(snapshot, &guest, &volume, size_mib, &error) == !message);
+    if (message) {
+        g_assert_error(error, HOLDFAST_ERROR, code);
+        g_assert_cmpstr(error->message, ==, message);
+        g_error_free(error);
     }
+}
+
+static void test_grow(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
+    NodeStatus *n1 = snapshot->node_statuses->pdata[1], *n2 = snapshot->node_statuses->pdata[2];
+    assert_grows(snapshot, 104, 0, NULL);
+    assert_grows(snapshot, 100, 0, NULL); /* asked for again */
+    assert_grows(snapshot, 96, HOLDFAST_ERROR_INVALID,
+                 "size_mib: volume 'web1-1' has 100 MiB and cannot shrink to 96; to get a smaller one, create a guest "
+                 "with it and copy the data over inside the guests");
+    assert_grows(snapshot, 102, HOLDFAST_ERROR_INVALID,
+                 "size_mib: must be a multiple of 4 between 4 and 67108864, not 102");
+    assert_grows(snapshot, 67108868, HOLDFAST_ERROR_INVALID,
+                 "size_mib: must be a multiple of 4 between 4 and 67108864, not 67108868");
+    assert_grows(snapshot, G_MAXINT64, HOLDFAST_ERROR_INVALID,
+                 "size_mib: must be a multiple of 4 between 4 and 67108864, not 9223372036854775807");
+    assert_grows(snapshot, -4, HOLDFAST_ERROR_INVALID,
+                 "size_mib: must be a multiple of 4 between 4 and 67108864, not -4");
+    n2->pool_used_permille = 899;
+    assert_grows(snapshot, 1108, 0, NULL);
+    assert_grows(snapshot, 1112, HOLDFAST_ERROR_NO_SPACE,
+                 "size_mib: the pool of n2 has 1010 MiB free of 10000 MiB, growing needs 1012 MiB more: delete guests "
+                 "there, add a disk to the pool or ask for less");
+    n1->pool_metadata_permille = 900;
+    assert_grows(snapshot, 1112, HOLDFAST_ERROR_NO_SPACE,
+                 "size_mib: the pool of n1 is 0 % full (metadata 90 %), nothing grows from 90 % on; the pool of n2 has "
+                 "1010 MiB free of 10000 MiB, growing needs 1012 MiB more: delete guests there, add a disk to the pool "
+                 "or ask for less");
+    assert_grows(snapshot, 100, 0, NULL); /* nothing more is needed */
+    g_ptr_array_remove_index(snapshot->node_statuses, 2);
+    assert_grows(snapshot, 104, HOLDFAST_ERROR_UNAVAILABLE,
+                 "node n2, which has a replica, is down or its agent does not report: a volume grows on all its nodes "
+                 "at once; try again when n2 is back");
 }
 
 static void test_slots(void)
@@ -420,6 +486,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/memory", test_memory);
     g_test_add_func("/plan/too-few-nodes", test_too_few_nodes);
     g_test_add_func("/plan/image-holder", test_image_holder);
+    g_test_add_func("/plan/image-away", test_image_away);
+    g_test_add_func("/plan/grow", test_grow);
     g_test_add_func("/plan/slots", test_slots);
     g_test_add_func("/plan/slots-taken", test_slots_taken);
     g_test_add_func("/plan/move", test_move);

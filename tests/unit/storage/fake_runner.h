@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#define FAKE_METADATA_BYTES (1024 * 1024)
+
 typedef struct {
-    gint64 size;
+    gint64 size, agreed; /* agreed: DRBD's size, kept in its metadata */
     char *tag;
     gboolean active, metadata, fresh, al_clean, data; /* fresh: just-created generation; data: somebody wrote to it */
 } FakeLv;
@@ -39,6 +41,8 @@ typedef struct {
     char *pv_vg, *signature; /* VG of the one device, NULL: no PV; what wipefs finds on it */
     gboolean vg, pool, pool_errors_when_full, resource, net, suspended, peer_there;
     gboolean peer_fresh[GUEST_VOLUMES_MAX]; /* the other node's copies, which a crash here does not touch */
+    gint64 peer_lv_size[GUEST_VOLUMES_MAX]; /* 0: always as large as ours */
+    gboolean resyncing[GUEST_VOLUMES_MAX];  /* the peer lacks what was grown */
     gint64 device_size;
     int used_permille;
     int commands, kill_at; /* command number, from 1 */
@@ -107,17 +111,18 @@ gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSE
     ret->present = TRUE;
     ret->suspended = fake_world->suspended;
     g_strlcpy(ret->connection,
-              connected         ? "Connected"
-              : fake_world->net ? "WFConnection"
-                                : "StandAlone",
+              connected && fake_world->resyncing[minor->volume] ? "SyncSource"
+              : connected                                       ? "Connected"
+              : fake_world->net                                 ? "WFConnection"
+                                                                : "StandAlone",
               sizeof(ret->connection));
     g_strlcpy(ret->role, minor->primary ? "Primary" : "Secondary", sizeof(ret->role));
     g_strlcpy(ret->peer_role, connected ? "Secondary" : "Unknown", sizeof(ret->peer_role));
     g_strlcpy(ret->disk, fake_disk(minor), sizeof(ret->disk));
     g_strlcpy(ret->peer_disk,
-              !connected                              ? "DUnknown"
-              : fake_world->peer_fresh[minor->volume] ? "Inconsistent"
-                                                      : "UpToDate",
+              !connected                                                                      ? "DUnknown"
+              : fake_world->peer_fresh[minor->volume] || fake_world->resyncing[minor->volume] ? "Inconsistent"
+                                                                                              : "UpToDate",
               sizeof(ret->peer_disk));
     return TRUE;
 }
@@ -126,7 +131,13 @@ gint64 drbd_device_size_bytes(int number)
 {
     const FakeMinor *minor = fake_minor(number);
     const FakeLv *lv = minor ? fake_lv(minor->lv) : NULL;
-    return lv ? lv->size - 1024 * 1024 : 0;
+    return lv ? lv->agreed : 0;
+}
+
+gint64 drbd_backing_size_bytes(const char *path)
+{
+    const FakeLv *lv = fake_lv(strrchr(path, '/') + 1);
+    return lv && lv->active ? lv->size : 0;
 }
 
 void drbd_size_note_remove(int number G_GNUC_UNUSED)
@@ -273,6 +284,7 @@ static int fake_drbdmeta(FakeWorld *w, const char *const *argv, GString *err)
             return fake_violation(w, "create-md", argv[3]);
         }
         lv->metadata = lv->fresh = lv->al_clean = TRUE;
+        lv->agreed = lv->size - FAKE_METADATA_BYTES;
         return 0;
     }
     if (strcmp(verb, "check-resize") == 0) {
@@ -349,6 +361,20 @@ static int fake_role(FakeWorld *w, const char *const *argv, FakeMinor *minor)
     return may ? 0 : 17;
 }
 
+/* The smaller of both LVs counts, and what is new is copied to the peer. */
+static int fake_resize(FakeWorld *w, const FakeMinor *minor, FakeLv *lv)
+{
+    gint64 peer = w->peer_lv_size[minor->volume];
+    gboolean paired = w->net && w->peer_there;
+    if (!lv || !minor->primary || (minor->fencing && !paired)) {
+        return 10; /* "Need one Primary", and nobody to agree with */
+    }
+    gint64 size = MIN(lv->size, paired && peer ? peer : lv->size) - FAKE_METADATA_BYTES;
+    w->resyncing[minor->volume] |= paired && size > lv->agreed;
+    lv->agreed = size;
+    return 0;
+}
+
 static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, GString *err)
 {
     const char *verb = argv[1];
@@ -386,6 +412,8 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
             return 10;
         }
         lv->fresh = w->peer_fresh[minor->volume] = FALSE;
+    } else if (strcmp(verb, "resize") == 0) {
+        return fake_resize(w, minor, lv);
     } else if (strcmp(verb, "primary") == 0 || strcmp(verb, "secondary") == 0) {
         return fake_role(w, argv, minor);
     }
@@ -419,6 +447,11 @@ static int fake_dmsetup(FakeWorld *w, const char *const *argv, GString *out, GSt
         const FakeMinor *minor = device ? fake_minor(atoi(device + 5)) : NULL;
         if (device && (!minor || !minor->primary)) {
             return 1; /* DRBD lets nobody open a Secondary */
+        }
+        gint64 below = minor ? drbd_device_size_bytes(atoi(device + 5)) : 0;
+        if (below && atoll(table + 2) * 512 > below) {
+            fake_violation(w, "gate beyond its device", name);
+            return 1;
         }
         g_free(gate->loaded);
         gate->loaded = g_strdup(table);

@@ -79,6 +79,11 @@ static gboolean create(const Fixture *f, GError **error)
     return volume_set_converge(&f->set, TRUE, error) && volume_set_initialise(&f->set, NULL, NULL, NULL, error);
 }
 
+static void status_free(VolumeStatus *status)
+{
+    object_free(&volume_status_type, status);
+}
+
 static void assert_code(GError *error, int code)
 {
     g_assert_error(error, HOLDFAST_ERROR, code);
@@ -233,6 +238,144 @@ static void test_remove_killed_everywhere(void)
                             "hf-web1-0: minor none; gate none\nhf-web1-1: minor none; gate none\nnet none, 0 lvs\n");
         }
     }
+}
+
+/* ---- growing ---- */
+
+static const char grown_text[] =
+    "hf-web1-0: 132 MiB hf-uuid-0190-aa active metadata data; minor UpToDate primary; gate 0 262144 linear 147:80 0\n"
+    "hf-web1-1: 36 MiB hf-uuid-0190-aa active metadata; minor UpToDate primary; gate 0 65536 linear 147:81 0\n";
+
+static gboolean is_full_size(const Fixture *f)
+{
+    return volume_set_usable_bytes(&f->set, 0) == f->volumes[0].size_bytes &&
+           volume_set_usable_bytes(&f->set, 1) == f->volumes[1].size_bytes;
+}
+
+static void assert_grown(const Fixture *f, const char *when)
+{
+    g_autofree char *wanted = g_strdup_printf("%snet %s, 2 lvs\n", grown_text, f->world.net ? "connected" : "none");
+    g_autofree char *got = world_text(&f->world);
+    if (f->world.violation || strcmp(wanted, got) != 0 || !is_full_size(f)) {
+        g_error("%s: violation %s\nwanted:\n%sgot:\n%s", when, f->world.violation ? f->world.violation : "none", wanted,
+                got);
+    }
+}
+
+static void running(Fixture *f, gboolean two)
+{
+    fixture_start(f, two);
+    g_assert_true(create(f, NULL) && volume_set_promote(&f->set, NULL));
+    g_assert_true(is_full_size(f) && volume_set_is_primary(&f->set));
+}
+
+static void grow_killed_at(int step, FakeKill kill, gboolean crash, gboolean two, gboolean *ret_died)
+{
+    g_auto(Fixture) f = {0};
+    running(&f, two);
+    f.volumes[0].size_bytes = 128 * MIB;
+    f.world.commands = 0;
+    f.world.kill_at = step;
+    f.world.kill = kill;
+    g_autofree char *when =
+        g_strdup_printf("growth killed %s step %d, %s, %d replicas", kill == KILL_BEFORE ? "before" : "after", step,
+                        crash ? "node crashed" : "process only", two ? 2 : 1);
+    volume_set_converge(&f.set, FALSE, NULL);
+    *ret_died = f.world.dead;
+    fake_world_restart(&f.world, crash);
+    GError *error = NULL;
+    if (crash && !(volume_set_activate(&f.set, &error) && volume_set_promote(&f.set, &error))) {
+        g_error("%s: the next start fails: %s", when, error->message);
+    }
+    if (!volume_set_converge(&f.set, FALSE, &error)) {
+        g_error("%s: the next run fails: %s", when, error->message);
+    }
+    assert_grown(&f, when);
+}
+
+static void test_grow_killed_everywhere(void)
+{
+    for (int mode = 0; mode < 8; mode++) {
+        gboolean died = TRUE;
+        int step = 0;
+        while (died) {
+            grow_killed_at(++step, mode & 1 ? KILL_BEFORE : KILL_AFTER, mode & 2, mode & 4, &died);
+        }
+        g_assert_cmpint(step, >, 10);
+    }
+}
+
+/* DRBD takes the smaller LV: nothing changes for the guest before the peer has grown its own, then all of it at once.
+ */
+static void test_grow_waits_for_the_peer(void)
+{
+    g_auto(Fixture) f = {0};
+    running(&f, TRUE);
+    f.world.peer_lv_size[0] = 68 * MIB;
+    f.volumes[0].size_bytes = 128 * MIB;
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    g_assert_false(is_full_size(&f));
+    g_autofree char *before = world_text(&f.world);
+    g_assert_nonnull(strstr(before, "hf-web1-0: 132 MiB"));
+    g_assert_nonnull(strstr(before, "gate 0 131072 linear 147:80 0"));
+    g_autoptr(GPtrArray) statuses = g_ptr_array_new_with_free_func((GDestroyNotify) status_free);
+    volume_set_status(&f.set, statuses);
+    const VolumeStatus *status = statuses->pdata[0];
+    g_assert_cmpint(status->backing_bytes, ==, 132 * MIB);
+    g_assert_cmpint(status->size_bytes, ==, 67 * MIB); /* what DRBD has: its LV less its metadata */
+    f.world.peer_lv_size[0] = 132 * MIB;
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    assert_grown(&f, "the peer has grown");
+    volume_set_status(&f.set, statuses);
+    status = statuses->pdata[2];
+    g_assert_cmpint(status->size_bytes, ==, 128 * MIB);
+    g_assert_cmpstr(status->peer_disk, ==, "Inconsistent"); /* until the new area is copied */
+}
+
+/* With the peer away DRBD is not even asked: it has nobody to agree with. */
+static void test_grow_without_the_peer(void)
+{
+    g_auto(Fixture) f = {0};
+    running(&f, TRUE);
+    f.world.peer_there = FALSE;
+    f.volumes[0].size_bytes = 128 * MIB;
+    g_free(fake_log_take(&f.world));
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    g_autofree char *log = fake_log_take(&f.world);
+    g_assert_null(strstr(log, " resize "));
+    g_assert_false(is_full_size(&f));
+    f.world.peer_there = TRUE;
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    assert_grown(&f, "the peer is back");
+}
+
+/* Grown while its guest is stopped: DRBD wants a Primary, so the next start does it. */
+static void test_grow_stopped(void)
+{
+    g_auto(Fixture) f = {0};
+    fixture_start(&f, TRUE);
+    g_assert_true(create(&f, NULL));
+    f.volumes[0].size_bytes = 128 * MIB;
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    g_assert_false(is_full_size(&f) || volume_set_is_primary(&f.set));
+    g_assert_cmpint(fake_lv("hf-web1-0")->size, ==, 132 * MIB);
+    g_assert_true(volume_set_promote(&f.set, NULL));
+    assert_grown(&f, "started");
+}
+
+/* A pool that has filled up meanwhile: the error says so and the volume stays as it was. */
+static void test_grow_no_space(void)
+{
+    g_auto(Fixture) f = {0};
+    running(&f, TRUE);
+    f.world.used_permille = 950;
+    f.volumes[0].size_bytes = 128 * MIB;
+    GError *error = NULL;
+    g_assert_false(volume_set_converge(&f.set, FALSE, &error));
+    g_assert_cmpint(holdfast_error_code(error), ==, HOLDFAST_ERROR_NO_SPACE);
+    g_assert_nonnull(strstr(error->message, "95.0 %"));
+    g_error_free(error);
+    g_assert_cmpint(fake_lv("hf-web1-0")->size, ==, 68 * MIB);
 }
 
 /* ---- refusals ---- */
@@ -414,7 +557,7 @@ static void test_status(void)
 {
     g_auto(Fixture) f = {0};
     fixture_start(&f, TRUE);
-    g_autoptr(GPtrArray) statuses = g_ptr_array_new();
+    g_autoptr(GPtrArray) statuses = g_ptr_array_new_with_free_func((GDestroyNotify) status_free);
     volume_set_status(&f.set, statuses);
     g_assert_true(create(&f, NULL));
     volume_set_status(&f.set, statuses);
@@ -426,15 +569,10 @@ static void test_status(void)
     g_assert_cmpint(after->index, ==, 1);
     g_assert_cmpstr(after->disk, ==, "UpToDate");
     g_assert_cmpstr(after->gate, ==, "closed");
-    for (guint i = 0; i < statuses->len; i++) {
-        VolumeStatus *s = statuses->pdata[i];
-        g_free(s->role);
-        g_free(s->disk);
-        g_free(s->peer_disk);
-        g_free(s->connection);
-        g_free(s->gate);
-        g_free(s);
-    }
+    g_assert_cmpint(before->size_bytes, ==, 0);
+    g_assert_cmpint(before->backing_bytes, ==, 0);
+    g_assert_cmpint(after->size_bytes, ==, 32 * MIB);
+    g_assert_cmpint(after->backing_bytes, ==, 36 * MIB);
 }
 
 static guint commands_with(const FakeWorld *w, const char *words)
@@ -486,6 +624,11 @@ int main(int argc, char **argv)
     g_test_add_func("/volume/create-killed-everywhere", test_create_killed_everywhere);
     g_test_add_func("/volume/run-killed-everywhere", test_run_killed_everywhere);
     g_test_add_func("/volume/remove-killed-everywhere", test_remove_killed_everywhere);
+    g_test_add_func("/volume/grow-killed-everywhere", test_grow_killed_everywhere);
+    g_test_add_func("/volume/grow-waits-for-the-peer", test_grow_waits_for_the_peer);
+    g_test_add_func("/volume/grow-without-the-peer", test_grow_without_the_peer);
+    g_test_add_func("/volume/grow-stopped", test_grow_stopped);
+    g_test_add_func("/volume/grow-no-space", test_grow_no_space);
     g_test_add_func("/volume/replica-lost", test_replica_lost);
     g_test_add_func("/volume/namesake", test_namesake);
     g_test_add_func("/volume/not-connected", test_not_connected);

@@ -213,6 +213,39 @@ static void test_io_error(void)
     rmdir(folder);
 }
 
+/* The disk below grows under a running QEMU: the guest is shown it only when told, once, and never less. */
+static void test_disk_resize(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *folder = g_dir_make_tmp("holdfast-disk-XXXXXX", NULL);
+    g_autofree char *disk = g_build_filename(folder, "disk", NULL);
+    gint64 size = 0;
+    fixture_boot_disk(disk);
+    FixtureVm vm = {0};
+    fixture_spec(&vm.spec, folder, "vm", disk);
+    fixture_start(&vm, FALSE);
+    g_assert_true(qemu_engine.disk_size(vm.spec.run_folder, 0, &size, &error));
+    g_assert_cmpint(size, ==, 1024 * 1024);
+    g_assert_cmpint(truncate(disk, 3 * 1024 * 1024), ==, 0);
+    g_assert_true(qemu_engine.disk_size(vm.spec.run_folder, 0, &size, &error));
+    g_assert_cmpint(size, ==, 1024 * 1024);
+    for (int again = 0; again < 2; again++) {
+        g_assert_true(qemu_engine.disk_resize(vm.spec.run_folder, 0, 3 * 1024 * 1024, &error));
+        g_assert_no_error(error);
+        g_assert_true(qemu_engine.disk_size(vm.spec.run_folder, 0, &size, &error));
+        g_assert_cmpint(size, ==, 3 * 1024 * 1024);
+    }
+    g_assert_false(qemu_engine.disk_resize(vm.spec.run_folder, 0, 1024 * 1024, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
+    g_clear_error(&error);
+    g_assert_false(qemu_engine.disk_resize(vm.spec.run_folder, 1, 1024 * 1024, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND);
+    fixture_await_output(&vm, 2); /* it goes on */
+    fixture_stop(&vm);
+    unlink(disk);
+    rmdir(folder);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -224,5 +257,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vmm/qmp/real", test_real);
     g_test_add_func("/vmm/engine/verbs", test_engine_verbs);
     g_test_add_func("/vmm/engine/io-error", test_io_error);
+    g_test_add_func("/vmm/engine/disk-resize", test_disk_resize);
     return g_test_run();
 }

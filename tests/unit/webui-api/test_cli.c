@@ -125,6 +125,8 @@ static void test_mutations(Fixture *fixture, gconstpointer unused)
     expect_args(fixture, "guest migrate a n2 --no-wait", "guest.migrate", "{\"name\":\"a\",\"node\":\"n2\"}");
     expect_args(fixture, "guest reattach a --node n2", "guest.reattach", "{\"name\":\"a\",\"node\":\"n2\"}");
     expect_args(fixture, "volume grow a-0 8G --no-wait", "volume.grow", "{\"name\":\"a-0\",\"size_mib\":8192}");
+    expect_error(fixture, "volume grow a-0 +8G", 2, "SIZE: must be a size like");
+    expect_error(fixture, "volume grow a-0", 2, "usage: holdfast volume grow NAME SIZE");
     expect_args(fixture, "fence prove n2 --no-wait", "fence.prove", "{\"node\":\"n2\"}");
     expect_args(
         fixture, "fence set n2 fence_ipmilan ip=10.0.0.1 password=a=b", "fence.set",
@@ -186,6 +188,22 @@ static void test_tables(Fixture *fixture, gconstpointer unused)
     g_auto(Result) show = run(fixture, FALSE, "guest show a");
     g_assert_null(strchr(show.out, '\033'));
     g_assert_nonnull(strstr(show.out, "Protected:    unknown\n"));
+}
+
+static void test_volumes(Fixture *fixture, gconstpointer unused)
+{
+    (void) unused;
+    fake_agent_result(fixture->agent, "volume.list",
+                      "[{\"name\":\"a-0\",\"guest\":\"a\",\"size_bytes\":134217728,\"replicas\":["
+                      "{\"node\":\"n1\",\"disk\":\"UpToDate\",\"size_bytes\":134217728,\"guest_bytes\":67108864},"
+                      "{\"node\":\"n2\",\"disk\":\"UpToDate\",\"size_bytes\":134217728,\"guest_bytes\":0}]},"
+                      "{\"name\":\"b-0\",\"guest\":\"b\",\"size_bytes\":134217728,\"replicas\":["
+                      "{\"node\":\"n1\",\"disk\":\"UpToDate\",\"size_bytes\":134217728,\"guest_bytes\":134217728}]}]");
+    g_auto(Result) table = run(fixture, FALSE, "volume list");
+    g_assert_cmpstr(table.out, ==,
+                    "NAME  GUEST                  SIZE  REPLICAS\n"
+                    "a-0   a      128 MiB (now 64 MiB)  UpToDate on n1, UpToDate on n2\n"
+                    "b-0   b                   128 MiB  UpToDate on n1\n");
 }
 
 static void test_status(Fixture *fixture, gconstpointer unused)
@@ -274,6 +292,7 @@ int main(int argc, char **argv)
     add("/cli/wait", test_wait);
     add("/cli/interrupt", test_interrupt);
     add("/cli/tables", test_tables);
+    add("/cli/volumes", test_volumes);
     add("/cli/status", test_status);
     add("/cli/unreachable", test_unreachable);
     add("/cli/image-import", test_image_import);
