@@ -89,8 +89,11 @@ check-san: ## unit tests under the address and undefined behaviour sanitizers
 check: ## everything: lint, unit tests plain and sanitized, then the lab scenarios (the README's test command)
 	@tests/run-all
 
-check-full: ## the lab scenarios that are not in `make check`, resumable
-	@tests/run-all --full
+check-full: ## all lab scenarios, also the long ones; run again it does only what has not passed yet (FRESH=1: all anew)
+	@FRESH=$(FRESH) tests/run-all --full
+
+bench: all ## fail-over times of the demo guest in the lab, RUNS=5 power cuts; figures in build/bench/failover.json
+	@tests/lab/bench $(RUNS)
 
 demo: all ## three nodes, one guest, one power cut; then the cluster stays up (DEMO_KEEP=0 takes it down)
 	@tests/lab/demo
@@ -108,7 +111,7 @@ debs: all ## Debian packages in build/deb
 image: debs ## the appliance's disk image in build/appliance
 	@packaging/appliance/build
 
-.PHONY: all programs deps check-unit check-san check check-full demo lint format debs image help clean
+.PHONY: all programs deps check-unit check-san check check-full bench demo lint format debs image help clean
 .DEFAULT_GOAL := all
 
 help: ## this list

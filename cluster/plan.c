@@ -233,6 +233,11 @@ static char *space_refusal(const Candidate *candidate, const NodeStatus *status,
     return NULL;
 }
 
+static gboolean lacks_kvm(const GuestSpec *spec, const NodeStatus *status)
+{
+    return spec->engine == GUEST_ENGINE_KVM && !status->kvm;
+}
+
 static gboolean images_on_node(const PlanSnapshot *snapshot, const GuestSpec *spec, const char *node)
 {
     for (guint i = 0; i < spec->volumes->len; i++) {
@@ -261,6 +266,9 @@ static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *s
         candidate->holds_images = images_on_node(snapshot, spec, node->name);
         candidate->refusal = space_refusal(candidate, status, need_mib, spec->memory_mib);
         candidate->full = candidate->refusal != NULL;
+        if (!candidate->refusal && lacks_kvm(spec, status)) {
+            candidate->refusal = g_strdup("it has no KVM, which engine 'kvm' asks for ('auto' would emulate)");
+        }
     }
     return candidate;
 }
@@ -468,6 +476,10 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
     const NodeStatus *status = status_find(snapshot, node_name);
     if (!status) {
         return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is down or its agent does not report", node_name);
+    }
+    if (lacks_kvm(&guest->spec, status)) {
+        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' has no KVM, which engine 'kvm' of guest '%s' asks for",
+                    node_name, guest->name);
     }
     if (status->memory_free_mib < guest->spec.memory_mib) {
         return fail(error, HOLDFAST_ERROR_NO_SPACE,

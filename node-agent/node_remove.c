@@ -197,7 +197,8 @@ gboolean node_remove(const SetupContext *context, Store *store, const char *self
         return refuse(error, HOLDFAST_ERROR_REFUSED,
                       "name: a node cannot remove itself: run this on another node, with '%s' shut down", node);
     }
-    if (!load(&removal, error)) {
+    /* Guests first: nobody shall shut a node down only to hear then that it cannot be removed. */
+    if (!load(&removal, error) || !check_guests(&removal, error)) {
         return FALSE;
     }
     if (online) {

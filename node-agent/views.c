@@ -188,6 +188,17 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Pacema
     return conditions;
 }
 
+/* Runs where there is no hardware virtualization: correct, and many times slower. */
+static gboolean is_emulated(Daemon *daemon, const PacemakerResource *resource)
+{
+    if (!resource || !resource->node) {
+        return FALSE;
+    }
+    g_autofree char *key = g_strdup_printf("status/%s/node", resource->node);
+    g_autoptr(NodeStatus) status = cache_object(daemon->cache, &node_status_type, key, NULL);
+    return status && !status->kvm;
+}
+
 static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const PacemakerStatus *pacemaker)
 {
     Record record = {0};
@@ -204,11 +215,11 @@ static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const Pacem
             json_array_append_new(in_sync, json_string(record.in_sync[i]));
         }
     }
-    return json_pack("{s:s,s:s?,s:b,s:s,s:o,s:I,s:o,s:o}", "state",
+    return json_pack("{s:s,s:s?,s:b,s:b,s:s,s:o,s:I,s:o,s:o}", "state",
                      known ? guest_state(guest, &record, resource, pacemaker) : "unknown", "node",
-                     resource ? resource->node : NULL, "protected", is_protected, "protection", text, "in_sync",
-                     in_sync, "generation", (json_int_t) record.generation, "volumes", volumes_view(daemon, guest),
-                     "conditions", guest_conditions(daemon, guest, pacemaker));
+                     resource ? resource->node : NULL, "emulated", is_emulated(daemon, resource), "protected",
+                     is_protected, "protection", text, "in_sync", in_sync, "generation", (json_int_t) record.generation,
+                     "volumes", volumes_view(daemon, guest), "conditions", guest_conditions(daemon, guest, pacemaker));
 }
 
 json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const PacemakerStatus *pacemaker)

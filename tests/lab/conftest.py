@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every scenario starts from the saved cluster "base" (tests/lab/prepare) and its nodes' journals are kept when it fails."""
+"""Every scenario starts from the saved cluster "base" (tests/lab/prepare) and its nodes' journals are kept when it fails.
+
+With --resume (make check-full) every result is written down, and what has passed with this build is not run again."""
 import os
 import pathlib
 import sys
@@ -8,6 +10,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+from holdfast_check import results  # noqa: E402
 from holdfast_check.cluster import Cluster  # noqa: E402
 from holdfast_check.prepare import BASE  # noqa: E402
 from holdfast_lab.errors import LabError  # noqa: E402
@@ -17,14 +20,48 @@ from holdfast_lab.paths import REPOSITORY  # noqa: E402
 RESULTS = pathlib.Path(REPOSITORY) / "build" / "tests" / "lab"
 
 
+def base_name():
+    return os.environ.get("HOLDFAST_LAB_BASE", BASE)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--resume", action="store_true", help="run only scenarios that have not passed with this build")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: only in make check-full")
+    config.resume = {"build": results.build_key(base_name()), "names": [], "ran": set()} if config.getoption("--resume") else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.resume:
+        return
+    found = results.load(config.resume["build"])
+    config.resume["names"] = [item.name for item in items]
+    done = [item for item in items if found.get(item.name, {}).get("outcome") == "passed"]
+    config.hook.pytest_deselected(items=done)
+    items[:] = [item for item in items if item not in done]
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield
     setattr(item, f"report_{call.when}", outcome.get_result())
+    if item.config.resume and call.when == "teardown":
+        reports = [report for when in ("setup", "call", "teardown") if (report := getattr(item, f"report_{when}", None))]
+        results.add(item.config.resume["build"], item.name, results.outcome_of(reports), sum(report.duration for report in reports))
+        item.config.resume["ran"].add(item.name)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.resume:
+        return
+    lines, passed, failed = results.table(config.resume["names"], results.load(config.resume["build"]), config.resume["ran"])
+    terminalreporter.section(f"scenarios with build {config.resume['build']}")
+    for line in lines:
+        terminalreporter.write_line(line)
+    results.FOLDER.mkdir(parents=True, exist_ok=True)
+    results.COUNTS.write_text(f"{passed} {failed}\n")
 
 
 def keep_journals(cluster, folder):
@@ -40,7 +77,7 @@ def keep_journals(cluster, folder):
 def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
     lab = Lab(progress=lambda text: print(text, flush=True))
-    base = os.environ.get("HOLDFAST_LAB_BASE", BASE)
+    base = base_name()
     lab.restore(base, old_image=base != BASE)
     made = Cluster(lab)
     made.wait_guest(made.names[0], protected=True, timeout_s=180)

@@ -6,11 +6,13 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
+from holdfast_check import results  # noqa: E402
 from holdfast_lab import (addresses, bmc, chassis, cli, cluster, events, image, node as nodes, power, process, saves,  # noqa: E402
                           seed)
 from holdfast_lab.errors import LabError  # noqa: E402
@@ -328,3 +330,68 @@ def test_status_is_read_with_and_without_envelope():
     (WHOLE, None)])
 def test_what_is_missing_for_a_whole_cluster(status, text):
     assert cluster.missing(status, ["n1", "n2"]) == text
+
+
+# -- results that are kept ---------------------------------------------------------------------------------
+
+def test_the_last_result_of_a_name_and_build_counts(tmp_path):
+    file = tmp_path / "folder" / "results.jsonl"
+    for build, name, outcome in (("b1", "x", "failed"), ("b1", "x", "passed"), ("b2", "x", "failed"), ("b1", "y", "passed"),
+                                 ("b1", "y", "failed")):
+        results.add(build, name, outcome, 1.26, file)
+    with open(file, "a", encoding="utf-8") as cut_off:
+        cut_off.write('{"build": "b1", "name": "y", "outco')
+    assert {name: entry["outcome"] for name, entry in results.load("b1", file).items()} == {"x": "passed", "y": "failed"}
+    assert results.load("b3", file) == {}
+    assert results.load("b1", tmp_path / "none") == {}
+
+
+def test_the_table_counts_what_never_ran_as_failed():
+    found = {"x": {"outcome": "passed", "seconds": 61.3}, "y": {"outcome": "failed", "seconds": 2.0}, "s": {"outcome": "skipped", "seconds": 0.1},
+             "removed": {"outcome": "failed", "seconds": 9.0}}
+    lines, passed, failed = results.table(["x", "y", "s", "z"], found, {"y", "s"})
+    assert (passed, failed) == (1, 2)
+    assert [line.split()[-1] for line in lines] == ["(kept)", "y", "s", "z"]
+    assert lines[3].startswith("not run")
+
+
+@pytest.mark.parametrize("outcomes, word", [(["passed"] * 3, "passed"), (["passed", "failed", "passed"], "failed"),
+                                            (["passed", "passed", "failed"], "failed"), (["skipped", "passed"], "skipped")])
+def test_a_scenario_passed_when_all_of_it_passed(outcomes, word):
+    assert results.outcome_of([types.SimpleNamespace(outcome=outcome) for outcome in outcomes]) == word
+
+
+def save_manifest(root, sha256, saved_at=1):
+    folder = LabPaths("unit", root).save("base")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps({"version": 1, "saved_at": saved_at, "image": {"sha256": sha256}}))
+    (folder.parent / "mine").mkdir(exist_ok=True)
+    (folder.parent / "mine" / "manifest.json").write_text((folder / "manifest.json").read_text())
+
+
+def test_the_build_is_the_image_and_the_tests(tmp_path, monkeypatch):
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_x.py").write_text("1")
+    monkeypatch.setattr(results, "TESTS", tests)
+    monkeypatch.setenv("HOLDFAST_LAB_ROOT", str(tmp_path / "lab"))
+    save_manifest(tmp_path / "lab", "a" * 64)
+    key, mine = results.build_key("base"), results.build_key("mine")
+    save_manifest(tmp_path / "lab", "a" * 64, saved_at=2)
+    assert results.build_key("base") == key             # made anew from the same image: the same build
+    assert results.build_key("mine") != mine            # whatever was pushed into it meanwhile
+    (tests / "test_x.py").write_text("2")
+    assert results.build_key("base") != key
+    (tests / "test_x.py").write_text("1")
+    save_manifest(tmp_path / "lab", "b" * 64)
+    assert results.build_key("base") != key
+
+
+def test_a_node_that_is_on_or_the_first_is_not_reinstalled(tmp_path, child):
+    paths, _ = make_state(tmp_path)
+    lab = Lab("unit", tmp_path)
+    with pytest.raises(LabError, match="only the others"):
+        lab.reinstall("n1", "a.b")
+    process.record(paths.node("n3").qemu, child.pid)
+    with pytest.raises(LabError, match="lab power n3 off"):
+        lab.reinstall("n3", "a.b")

@@ -57,7 +57,8 @@ static void print_guest(const json_t *guest)
     g_autofree char *in_sync = cli_join(cli_get(guest, "status.in_sync"));
     g_autofree char *memory = units_from_mib(cli_number(guest, "spec.memory_mib"));
     g_autofree char *machine =
-        g_strdup_printf("%" G_GINT64_FORMAT " vCPUs, %s", cli_number(guest, "spec.vcpus"), memory);
+        g_strdup_printf("%" G_GINT64_FORMAT " vCPUs, %s%s", cli_number(guest, "spec.vcpus"), memory,
+                        cli_true(guest, "status.emulated") ? ", EMULATED: its node has no KVM" : "");
     const json_t *conditions = cli_get(guest, "status.conditions");
     cli_print_field("Guest", cli_text(guest, "name"));
     cli_print_field("State", view_guest_state(guest));

@@ -25,7 +25,7 @@ def locate(path=None):
         if candidate.exists():
             return candidate.resolve()
     raise LabError(f"no appliance image at {' or '.join(str(candidate) for candidate in candidates)}: "
-                   "make one with 'make appliance', or name one with --image")
+                   "make one with 'make image', or name one with --image")
 
 
 def parts(path):

@@ -269,6 +269,25 @@ class Lab:
         if action in ("on", "cycle"):
             self._start_node(state, node, by=by)
 
+    def reinstall(self, name, token):
+        """Put a new machine in the place of a node that is off: empty disks and a seed that lets it join with this token. It is powered on."""
+        state = self.state
+        node, paths = state.node(name), self.paths.node(name)
+        if node["number"] == 1:
+            raise LabError(f"{name} is the machine whose seed makes a cluster: only the others can be reinstalled")
+        with self._exclusive(), locked(str(paths.lock)):
+            if power.is_on(paths):
+                raise LabError(f"{name} is powered on: 'lab power {name} off' first")
+            node["disks"] = {"vda": [state.content["image"]["files"]["disk"], self.layers.new_name(name, "vda")],
+                             "vdb": [self.layers.new_name(name, "vdb")]}
+            state.write()
+            self.layers.create(node["disks"]["vda"])
+            self.layers.create(node["disks"]["vdb"], DATA_DISK_BYTES)
+            seed.write(paths.seed, node["number"], [token] * (node["number"] - 1), self.paths.key.with_suffix(".pub").read_text())
+        self.layers.collect()
+        self.event("reinstall", node=name)
+        self._start_node(state, node)
+
     def cut(self, name, network, direction="both", hard=False):
         """Drop the node's packets on a network (direction as the node sees it). A soft cut of ring0 lets the lab's
         own ssh from the host through, and nothing else."""

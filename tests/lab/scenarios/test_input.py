@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people get wrong: a clear text naming the field, the right exit status, and nothing left behind. And peers find the cluster clean."""
+"""What people get wrong, or ask for at a bad moment: a clear text naming the field, the right exit status, and nothing left behind."""
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from holdfast_check.cluster import wait_for
 
 INVALID, NOT_FOUND, EXISTS, REFUSED, NO_SPACE = 2, 3, 4, 9, 10
 
@@ -38,17 +41,6 @@ def test_bad_input_is_refused_and_leaves_nothing(cluster):
     assert [guest["name"] for guest in cluster.status(node)["guests"]] == ["demo"]
 
 
-def test_peers_find_the_cluster_clean(cluster):
-    node = cluster.names[0]
-    assert cluster.lab.ssh(node, "crm_verify -LV 2>&1", check=False).stdout.strip() == ""
-    monitor = cluster.lab.ssh(node, "crm_mon -1 --inactive").stdout
-    assert "Failed" not in monitor and "UNCLEAN" not in monitor and "OFFLINE" not in monitor, monitor
-    health = cluster.lab.ssh(node, "ETCDCTL_API=3 etcdctl --cacert /etc/holdfast/tls/ca.crt --cert /etc/holdfast/tls/node.crt "
-                                   "--key /etc/holdfast/tls/node.key --endpoints https://10.77.0.1:2379,https://10.77.0.2:2379,"
-                                   "https://10.77.0.3:2379 endpoint health 2>&1").stdout
-    assert health.count("is healthy") == 3, health
-
-
 @pytest.mark.parametrize("after_s", [1.5, pytest.param(4.0, marks=pytest.mark.full)])
 def test_creation_killed_half_way_converges(cluster, after_s):
     """The daemon of the initialising node is killed while it builds the replica: the guest gets ready all the same."""
@@ -59,3 +51,68 @@ def test_creation_killed_half_way_converges(cluster, after_s):
     cluster.wait_guest(node, state="stopped", name="second", timeout_s=240)
     cluster.cli(node, "guest", "delete", "second", timeout_s=240)
     assert all(set(counts) == {"0"} for counts in leftovers(cluster, "second").values())
+
+
+def create_at_once(cluster, names):
+    """`guest create` of names[i] through node i, all at the same moment; the results."""
+    def create(pair):
+        node, name = pair
+        return cluster.cli(node, "guest", "create", name, "--memory", "64", "--size", "64", "--stopped", "--no-wait", check=False)
+    for node in cluster.names:
+        cluster.lab.ssh(node, "true")  # connections are open before
+    with ThreadPoolExecutor(len(names)) as pool:
+        return list(pool.map(create, zip(cluster.names, names)))
+
+
+@pytest.mark.full
+def test_clients_create_at_once(cluster):
+    """Of three creations of one name one wins and the others hear who has it; three names get three different places."""
+    node = cluster.names[0]
+    results = create_at_once(cluster, ["twin"] * 3)
+    assert sorted(result.returncode for result in results) == [0, EXISTS, EXISTS], [result.stderr for result in results]
+    assert all("there is a guest 'twin' already" in result.stderr for result in results if result.returncode)
+    cluster.wait_guest(node, state="stopped", name="twin", timeout_s=240)
+    several = ["one", "two", "three"]
+    results = create_at_once(cluster, several)
+    assert [result.returncode for result in results] == [0, 0, 0], [result.stderr for result in results]
+    for name in several:
+        cluster.wait_guest(node, state="stopped", name=name, timeout_s=300)
+    for name in cluster.names:  # any two guests share a node here
+        slots = cluster.lab.ssh(name, "grep -ho '\"slot\":[ 0-9]*' /var/lib/holdfast/guests/*.json").stdout.splitlines()
+        assert len(slots) >= 2 and len(slots) == len(set(slots)), slots
+
+
+@pytest.mark.full
+def test_engine_kvm_is_refused_without_kvm_and_emulation_is_told(cluster):
+    node = cluster.names[0]
+    for name in cluster.names:
+        cluster.lab.ssh(name, "rmmod kvm_amd kvm_intel kvm 2>/dev/null; rm -f /dev/kvm; true")
+    wait_for("the nodes say that they have no KVM", lambda: not any(each["status"]["kvm"] for each in cluster.status(node)["nodes"]), 60)
+    result = cluster.cli(node, "guest", "create", "bad1", "--memory", "64", "--size", "64", "--engine", "kvm", check=False)
+    assert result.returncode == REFUSED and "it has no KVM, which engine 'kvm' asks for" in result.stderr, result.stderr
+    assert all(set(counts) == {"0"} for counts in leftovers(cluster, "bad1").values())
+    assert "EMULATED: its node has no KVM" in cluster.cli(node, "guest", "show", "demo").stdout
+    assert "NO: guests are emulated" in cluster.cli(node, "node", "show", node).stdout
+
+
+@pytest.mark.full
+def test_creation_with_full_pools(cluster):
+    """Two of three pools are over the limit: a guest with two replicas is refused with the figures, one with one replica still fits."""
+    node = cluster.names[0]
+    full = cluster.names[:2]
+    for name in full:
+        cluster.lab.ssh(name, "lvcreate -q -y -V 7600M --thinpool holdfast/pool -n filler && blkdiscard --zeroout /dev/holdfast/filler",
+                        timeout_s=400)
+    wait_for("both pools are reported full", lambda: (used := {each["name"]: each["status"]["pool_used_permille"]
+                                                               for each in cluster.status(node)["nodes"]}) and
+             all(used[name] >= 900 for name in full), 120, 2)
+    result = cluster.cli(node, "guest", "create", "bad1", "--memory", "64", "--size", "64", check=False)
+    assert result.returncode == NO_SPACE, result.stderr
+    assert "spec.replicas" in result.stderr and "full" in result.stderr, result.stderr
+    assert all(set(counts) == {"0"} for counts in leftovers(cluster, "bad1").values())
+    cluster.cli(node, "guest", "create", "small", "--memory", "64", "--size", "64", "--replicas", "1", "--stopped", timeout_s=240)
+    assert cluster.wait_guest(node, state="stopped", name="small")["nodes"] == [cluster.names[2]]
+    for name in full:
+        cluster.lab.ssh(name, "lvremove -q -y holdfast/filler", timeout_s=120)
+    wait_for("there is space again", lambda: cluster.cli(node, "guest", "create", "large", "--memory", "64", "--size", "64", "--stopped",
+                                                         check=False).returncode == 0, 120, 5)

@@ -3,6 +3,7 @@
 #include "cluster/ocf/agent.h"
 
 #include <libxml/parser.h>
+#include <libxml/valid.h>
 #include <libxml/xpath.h>
 #include <string.h>
 
@@ -38,9 +39,25 @@ static void test_metadata(void)
     xmlCleanupParser();
 }
 
+/* What ocf-tester does: the DTD of the package resource-agents, found beside the document. */
+static void test_dtd(void)
+{
+    int options = XML_PARSE_NONET | XML_PARSE_DTDLOAD;
+    xmlDoc *document = xmlReadMemory(ocf_metadata, (int) strlen(ocf_metadata),
+                                     "/usr/share/resource-agents/metadata.xml", NULL, options);
+    g_assert_nonnull(document);
+    g_assert_nonnull(document->extSubset);
+    xmlValidCtxt *context = xmlNewValidCtxt();
+    g_assert_cmpint(xmlValidateDocument(context, document), ==, 1);
+    xmlFreeValidCtxt(context);
+    xmlFreeDoc(document);
+    xmlCleanupParser();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cluster/ocf/metadata", test_metadata);
+    g_test_add_func("/cluster/ocf/metadata-dtd", test_dtd);
     return g_test_run();
 }

@@ -473,6 +473,26 @@ static void test_move(void)
     assert_move_fails(snapshot, guest, "n1", HOLDFAST_ERROR_REFUSED, "node: 'n1' is down or its agent does not report");
 }
 
+static void test_kvm_wanted(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_new();
+    const char *spec = "{\"memory_mib\":256,\"engine\":\"kvm\",\"replicas\":1,\"volumes\":[{\"size_mib\":8}]}";
+    add_node(snapshot, "n1", 1000, 0, 2048);
+    assert_nodes(snapshot, SPEC_SINGLE, "n1"); /* auto emulates */
+    assert_fails(snapshot, "web1", spec, HOLDFAST_ERROR_REFUSED,
+                 "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: it has no KVM, which engine 'kvm' asks "
+                 "for ('auto' would emulate))");
+    add_node(snapshot, "n2", 900, 0, 2048)->kvm = TRUE;
+    assert_nodes(snapshot, spec, "n2");
+
+    Guest *guest = add_guest(snapshot, "web2", 1, "n1 n2", 256);
+    guest->spec.engine = GUEST_ENGINE_KVM;
+    g_autoptr(GError) error = NULL;
+    g_assert_true(plan_move(snapshot, guest, "n2", &error));
+    assert_move_fails(snapshot, guest, "n1", HOLDFAST_ERROR_REFUSED,
+                      "node: 'n1' has no KVM, which engine 'kvm' of guest 'web2' asks for");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -485,6 +505,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/pool", test_pool);
     g_test_add_func("/plan/memory", test_memory);
     g_test_add_func("/plan/too-few-nodes", test_too_few_nodes);
+    g_test_add_func("/plan/kvm-wanted", test_kvm_wanted);
     g_test_add_func("/plan/image-holder", test_image_holder);
     g_test_add_func("/plan/image-away", test_image_away);
     g_test_add_func("/plan/grow", test_grow);

@@ -112,10 +112,12 @@ static void test_remove(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     guest->spec.replicas = 2;
     g_autofree char *text = object_to_text(&guest_type, guest);
     g_assert_true(store_put(fixture->store, STORE_ROOT "guest/web1", text, 0, 0, NULL, NULL));
-    g_assert_false(node_remove(context, fixture->store, "n1", "n3", FALSE, &error));
-    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
-    g_assert_nonnull(strstr(error->message, "web1"));
-    g_clear_error(&error);
+    for (int online = 0; online <= 1; online++) { /* whoever must free it first need not shut it down first */
+        g_assert_false(node_remove(context, fixture->store, "n1", "n3", online, &error));
+        g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
+        g_assert_nonnull(strstr(error->message, "web1"));
+        g_clear_error(&error);
+    }
 
     g_assert_true(store_delete(fixture->store, STORE_ROOT "guest/web1", -1, NULL));
     etcd_stop(&fixture->machines[2]);
