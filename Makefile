@@ -85,6 +85,16 @@ check: ## everything: lint, unit tests plain and sanitized, then the lab scenari
 check-full: ## the lab scenarios that are not in `make check`, resumable
 	@tests/run-all --full
 
+# Static, for it is copied into nodes as it is.
+$(B)/tests/faults/observer: tests/faults/observer.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -O2 $(WARNINGS) -o $@ $<
+
+CYCLES ?= 20
+faults: all $(B)/tests/faults/observer ## CYCLES=20 random fault cycles on the lab's cluster, resumable
+	@tests/lab/prepare
+	@tests/faults/run --cycles $(CYCLES)
+
 demo: all ## three nodes, one guest, one power cut; then the cluster stays up (DEMO_KEEP=0 takes it down)
 	@tests/lab/demo
 
@@ -101,7 +111,7 @@ debs: all ## Debian packages in build/deb
 image: debs ## the appliance's disk image in build/appliance
 	@packaging/appliance/build
 
-.PHONY: all programs deps check-unit check-san check check-full demo lint format debs image help clean
+.PHONY: all programs deps check-unit check-san check check-full faults demo lint format debs image help clean
 .DEFAULT_GOAL := all
 
 help: ## this list
