@@ -145,7 +145,7 @@ def test_row_8_the_fencing_device_is_dead_too(cluster, writing):
     cluster.lab.power(home, "off")
     wait_for(f"{home} to be lost", lambda: node_state(cluster, third, home) == "unclean", 120, 1)
     stays("no guest is started while its node may still run", lambda: not cluster.running_on(), 60)
-    cluster.cli(third, "fence", "confirm", home, "--yes", check=True)
+    cluster.cli(third, "fence", "confirm", home, "--confirm", home)
     writing.wait_ok(time.monotonic(), 400)
     cluster.wait_guest(third, on=peer)
     settle_verdict(cluster, writing)
