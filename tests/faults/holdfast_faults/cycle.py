@@ -5,7 +5,8 @@ import time
 from dataclasses import dataclass, field
 
 from holdfast_check import history
-from holdfast_check.cluster import CliError, Cluster, wait_for
+from holdfast_check.cluster import Cluster, wait_for
+from holdfast_lab import cluster as lab_cluster
 from holdfast_lab.errors import LabError
 
 from . import invariants, plan as plans
@@ -49,14 +50,11 @@ def _whole(cluster):
     if sorted(cluster.alive()) != sorted(cluster.names):
         return "a node is off"
     for node in cluster.names:
-        try:
-            status = cluster.status(node)
-        except (CliError, LabError, ValueError) as error:
-            return f"{node}: {str(error)[:200]}"
-        absent = [name for name in cluster.names if not any(seen["name"] == name and seen["status"]["state"] == "online" for seen in status["nodes"])]
-        if absent:
-            return f"{node} sees {', '.join(absent)} not online"
-        guest = next(guest for guest in status["guests"] if guest["name"] == "demo")
+        status = cluster.lab.holdfast_status(node)
+        lacking = lab_cluster.missing(status, cluster.names)
+        if lacking:
+            return f"{node}: {lacking}"
+    guest = next(guest for guest in status["guests"] if guest["name"] == "demo")
         if guest["status"]["state"] != "running" or not guest["status"]["protected"]:
             return f"guest is {guest['status']['state']}, in sync {guest['status']['in_sync']}"
     return None
