@@ -95,6 +95,16 @@ check-full: ## all lab scenarios, also the long ones; run again it does only wha
 bench: all ## fail-over times of the demo guest in the lab, RUNS=5 power cuts; figures in build/bench/failover.json
 	@tests/lab/bench $(RUNS)
 
+# Static, for it is copied into nodes as it is.
+$(B)/tests/faults/observer: tests/faults/observer.c Makefile
+	@mkdir -p $(@D)
+	$(Q)$(CC) -static -O2 $(WARNINGS) -o $@ $<
+
+CYCLES ?= 20
+faults: all $(B)/tests/faults/observer ## CYCLES=20 random fault cycles on the lab's cluster, resumable
+	@tests/lab/prepare
+	@tests/faults/run --cycles $(CYCLES)
+
 demo: all ## three nodes, one guest, one power cut; then the cluster stays up (DEMO_KEEP=0 takes it down)
 	@tests/lab/demo
 
@@ -111,7 +121,7 @@ debs: all ## Debian packages in build/deb
 image: debs ## the appliance's disk image in build/appliance
 	@packaging/appliance/build
 
-.PHONY: all programs deps check-unit check-san check check-full bench demo lint format debs image help clean
+.PHONY: all programs deps check-unit check-san check check-full bench faults demo lint format debs image help clean
 .DEFAULT_GOAL := all
 
 help: ## this list

@@ -45,7 +45,7 @@ def _power(lab, options):
 
 
 def _cut(lab, options):
-    lab.cut(options.node, options.network, options.direction, options.hard)
+    lab.cut(options.node, options.network, options.direction, options.hard, options.percent)
 
 
 def _heal(lab, options):
@@ -135,6 +135,7 @@ def parser():
         sub.add_argument("--direction", default="both", help=f"{', '.join(DIRECTIONS)}, as the node sees it")
         if name == "cut":
             sub.add_argument("--hard", action="store_true", help="the lab's own ssh over ring0 too")
+            sub.add_argument("--percent", type=int, default=100, metavar="N", help="lose only so many of 100 packets")
     save = verb("save", _save, "save memory and disks of the running cluster")
     save.add_argument("name", metavar="NAME")
     save.add_argument("--replace", action="store_true")

@@ -288,10 +288,12 @@ class Lab:
         self.event("reinstall", node=name)
         self._start_node(state, node)
 
-    def cut(self, name, network, direction="both", hard=False):
-        """Drop the node's packets on a network (direction as the node sees it). A soft cut of ring0 lets the lab's
-        own ssh from the host through, and nothing else."""
-        self._change_cut("cut", name, network, direction, hard=hard)
+    def cut(self, name, network, direction="both", hard=False, percent=100):
+        """Drop the node's packets on a network (direction as the node sees it), or only a percentage of them. A soft cut of ring0
+        lets the lab's own ssh from the host through, and nothing else."""
+        if not 1 <= percent <= 100:
+            raise LabError(f"--percent: must be 1 to 100, is {percent}")
+        self._change_cut("cut", name, network, direction, hard=hard, percent=percent)
 
     def heal(self, name, network, direction="both"):
         self._change_cut("heal", name, network, direction)

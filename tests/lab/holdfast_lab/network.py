@@ -68,15 +68,17 @@ class Network:
     def _nft(self, script):
         run(*self.enter("nft", "-f", "-"), text=script)
 
-    def cut(self, number, network, direction="both", hard=False):
-        """Drop the node's packets on network, seen from the node. Unless hard, the host's own ssh still passes."""
+    def cut(self, number, network, direction="both", hard=False, percent=100):
+        """Drop the node's packets on network, seen from the node: all, or that percentage by chance. Unless hard, the host's own ssh
+        still passes."""
+        chance = "" if percent >= 100 else f"numgen random mod 100 < {percent} "
         script = []
         for chain, way in self._chains(number, network, direction):
             table = BMC_TABLE if network == "bmc" else TABLE
             script.append(f"flush chain {table} {chain}")
             if network == "ring0" and not hard:
                 script += [f"add rule {table} {chain} {match} accept" for match in _host_ssh(number, way)]
-            script.append(f"add rule {table} {chain} counter drop")
+            script.append(f"add rule {table} {chain} {chance}counter drop")
         self._nft("\n".join(script) + "\n")
 
     def heal(self, number, network, direction="both"):
