@@ -113,7 +113,7 @@ lint: all ## layers, format and shell and Python syntax
 
 format: ## rewrite the C sources with clang-format
 	@clang-format -i $(wildcard $(addsuffix /*.[ch],common cluster cluster/ocf storage vmm vmm/qemu fencing fencing/fence-peer \
-		fencing/manual node-agent node-agent/setup webui-api/server webui-api/cli tests/unit tests/unit/* tests/lab/demo-guest))
+		fencing/manual node-agent node-agent/setup webui-api/server webui-api/cli tests/unit tests/unit/* tests/faults tests/lab/demo-guest))
 
 debs: all ## Debian packages in build/deb
 	@packaging/build-debs

@@ -2,10 +2,11 @@
  * The campaign's eye in a node: what the kernel says, below every daemon of ours, a line at each change.
  *
  *   observer GUEST GATE        (GATE: device-mapper name of the guest's first gate)
- *   -> {"t": s since boot, "boot": id, "vmm": pid or 0, "gate": "linear"|"error"|"none", "drbd": [{"minor", "cs", "ro", "ds", "frozen"}]}
+ *   -> {"t": s since boot, "boot": id, "vmm": pid or 0, "gate": "linear"|"error"|"none", "drbd": [{"minor", "cs", "ro",
+ * "ds", "frozen"}]}
  *
- * It asks every 100 ms and writes when something changed, and every 2 s anyway, so that the reader can tell silence from sameness. It starts
- * no program and takes no lock, so it goes on while I/O is frozen. */
+ * It asks every 100 ms and writes when something changed, and every 2 s anyway, so that the reader can tell silence
+ * from sameness. It starts no program and takes no lock, so it goes on while I/O is frozen. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +44,8 @@ static long vmm_pid(const char *guest)
     char pattern[256], text[4096];
     long pid = 0;
     glob_t found;
-    snprintf(pattern, sizeof pattern, "/sys/fs/cgroup/{,*.slice/}{,*.slice/}holdfast-guest@%s.service/cgroup.procs", guest);
+    snprintf(pattern, sizeof pattern, "/sys/fs/cgroup/{,*.slice/}{,*.slice/}holdfast-guest@%s.service/cgroup.procs",
+             guest);
     if (glob(pattern, GLOB_BRACE, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc && pid == 0; i++) {
             text_of(found.gl_pathv[i], text, sizeof text);
@@ -77,7 +79,8 @@ static const char *gate_state(const char *name)
     return type;
 }
 
-/* The volumes in /proc/drbd: " 16: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----". The first flag is 's' while I/O is frozen. */
+/* The volumes in /proc/drbd: " 16: cs:Connected ro:Primary/Secondary ds:UpToDate/UpToDate C r-----". The first flag is
+ * 's' while I/O is frozen. */
 static void drbd_text(char *out, size_t size)
 {
     char text[16384], *rest = text, *line;
@@ -89,8 +92,10 @@ static void drbd_text(char *out, size_t size)
         char cs[40], ro[60], ds[60];
         if (sscanf(line, " %d: cs:%39s ro:%59s ds:%59s", &minor, cs, ro, ds) == 4) {
             const char *flags = strrchr(line, ' ');
-            used += (size_t) snprintf(out + used, size - used, "%s{\"minor\": %d, \"cs\": \"%s\", \"ro\": \"%s\", \"ds\": \"%s\", \"frozen\": %s}",
-                                      used ? ", " : "", minor, cs, ro, ds, flags && flags[1] == 's' ? "true" : "false");
+            used +=
+                (size_t) snprintf(out + used, size - used,
+                                  "%s{\"minor\": %d, \"cs\": \"%s\", \"ro\": \"%s\", \"ds\": \"%s\", \"frozen\": %s}",
+                                  used ? ", " : "", minor, cs, ro, ds, flags && flags[1] == 's' ? "true" : "false");
         }
     }
 }
@@ -114,7 +119,8 @@ int main(int argc, char **argv)
     boot[strcspn(boot, "\n")] = '\0';
     for (;;) {
         drbd_text(drbd, sizeof drbd);
-        snprintf(state, sizeof state, "\"vmm\": %ld, \"gate\": \"%s\", \"drbd\": [%.7800s]", vmm_pid(argv[1]), gate_state(argv[2]), drbd);
+        snprintf(state, sizeof state, "\"vmm\": %ld, \"gate\": \"%s\", \"drbd\": [%.7800s]", vmm_pid(argv[1]),
+                 gate_state(argv[2]), drbd);
         double now = now_s();
         if (strcmp(state, last) != 0 || now - told >= SILENCE_S) {
             char line[9000];

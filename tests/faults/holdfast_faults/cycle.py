@@ -54,7 +54,7 @@ def _whole(cluster):
         lacking = lab_cluster.missing(status, cluster.names)
         if lacking:
             return f"{node}: {lacking}"
-    guest = next(guest for guest in status["guests"] if guest["name"] == "demo")
+        guest = next(guest for guest in status["guests"] if guest["name"] == "demo")
         if guest["status"]["state"] != "running" or not guest["status"]["protected"]:
             return f"guest is {guest['status']['state']}, in sync {guest['status']['in_sync']}"
     return None
