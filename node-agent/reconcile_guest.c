@@ -312,7 +312,8 @@ static gboolean self_rule(const Record *before, gpointer user_data, Record *afte
 }
 
 /* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the projection
- * forbids this node, and Pacemaker moves the guest to the peer. FALSE: it could not be written, to be tried again. */
+ * sends the guest to the peer's node, as soon as that can take it. FALSE: it could not be written, to be tried again.
+ */
 static gboolean mark_own_lost_disk(GuestWork *work)
 {
     const Guest *guest = &work->manifest->guest;
