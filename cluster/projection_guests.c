@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The guests of the projection: one primitive and one location constraint per replica node each. The scores say where
  * it may be: no score at all means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it
- * is being moved to (above the stickiness of 100, which is above the initial preference). */
+ * is being moved to (above the stickiness of 100, which is above the initial preference).
+ *
+ * A running owner whose own disk failed is served by the other node's copy and is to move there. It is not forbidden,
+ * though: should the other node have no room, be in standby or away just now, it runs on (or waits, frozen) where it
+ * is instead of being stopped. A start there is refused by the claim. */
 #include "cluster/projection_parts.h"
 
 #include <string.h>
@@ -9,6 +13,7 @@
 #define SCORE_MOVE_THERE "1000"
 #define SCORE_FIRST "10"
 #define SCORE_OTHER "5"
+#define SCORE_LEAVE "0"
 
 static xmlNode *guest_element(const Guest *guest)
 {
@@ -48,10 +53,12 @@ static xmlNode *guest_element(const Guest *guest)
 
 static const char *score_of(const ProjectionGuest *guest, const char *node)
 {
-    if (!record_is_in_sync(&guest->record, node)) {
-        return "-INFINITY";
+    const Record *record = &guest->record;
+    gboolean owner_lost_disk = record->state == RECORD_RUNNING && !record_is_in_sync(record, record->owner);
+    if (!record_is_in_sync(record, node)) {
+        return owner_lost_disk && strcmp(record->owner, node) == 0 ? SCORE_LEAVE : "-INFINITY";
     }
-    if (g_strcmp0(guest->guest->preferred_node, node) == 0) {
+    if (owner_lost_disk || g_strcmp0(guest->guest->preferred_node, node) == 0) {
         return SCORE_MOVE_THERE;
     }
     return strcmp(guest->guest->nodes[0], node) == 0 ? SCORE_FIRST : SCORE_OTHER;

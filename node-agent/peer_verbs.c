@@ -153,8 +153,14 @@ static gboolean lost_disks_noted(const PeerWork *work, GError **error)
 static json_t *drbd_outdate_here(PeerWork *work, GError **error)
 {
     DrbdResource resource = volume_set_resource(&work->set);
+    LostCopy lost;
     LOCK_AUTO int lock = lock_take(work->manifest->guest.name, OUTDATE_LOCK_TIMEOUT_MS, error);
-    if (lock < 0 || !drbd_outdate(&resource, error) || !lost_disks_noted(work, error)) {
+    if (lock < 0) {
+        return NULL;
+    }
+    /* A note goes only with a connected, UpToDate pair, and then drbd_outdate() refuses. */
+    lost_copy_look(LOST_COPY_ROOT, work->manifest->guest.name, ident_boot_id(), &lost);
+    if (!drbd_outdate(&resource, lost.n_names > 0, error) || !lost_disks_noted(work, error)) {
         return NULL;
     }
     log_line(LOG_LEVEL_WARNING, "guest '%s': replica here is outdated, its Primary lost the replication link",

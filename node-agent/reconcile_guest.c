@@ -13,7 +13,6 @@
 #include "storage/record.h"
 #include "vmm/network.h"
 
-#include <glib/gstdio.h>
 #include <string.h>
 
 #define LOCK_TIMEOUT_MS 5000
@@ -314,7 +313,8 @@ static gboolean self_rule(const Record *before, gpointer user_data, Record *afte
 }
 
 /* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the projection
- * forbids this node, and Pacemaker moves the guest to the peer. FALSE: it could not be written, to be tried again. */
+ * sends the guest to the peer's node, as soon as that can take it. FALSE: it could not be written, to be tried again.
+ */
 static gboolean mark_own_lost_disk(GuestWork *work)
 {
     const Guest *guest = &work->manifest->guest;
@@ -358,47 +358,29 @@ static void notes_remove(GuestWork *work, const char *why)
     lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &work->lost);
 }
 
-/* What may be done with a copy whose disk failed (storage/lost_copy.h), step by step:
- *
- * Attach and connect: not in the boot it failed in unless an operator released it, and not before the record, read from
- * a majority (never from our cache), names the other node without us. While it names us the Primary may still be the
- * frozen one that lost us: it would take the new connection for an end of the interruption, and the writes it
- * acknowledged after the error but before the freeze would be missing here without DRBD knowing (no new data
- * generation, so no resync; the kernel logs "No resync, but N bits in bitmap"). Once we are out of the record the
- * owner's handler has ended the freeze by a new generation, or another node's start has, and a resync follows.
- *
- * Remove the note: only when DRBD shows every volume connected and UpToDate on both nodes while somebody is Primary.
- * The notes were listed before DRBD was looked at, DRBD calls a disk failed before the note of it is written, and
- * exactly the listed ones go: so that picture is younger than each failure they tell of. That the record does not name
- * us would be no reason: a clear that the owner decided just before the error may still arrive after our look, and then
- * the record names a copy that lacks writes.
- *
- * Two cases have no other copy to wait for. With one replica the note means nothing after a restart. With this node
- * alone in the record the operator's word (reattach) is enough, and nothing else is. */
+/* Notes about a failed disk here: look, and do what lost_copy_decide() says. The order matters: notes first, then DRBD,
+ * and the record from a majority, never from our cache. */
 static void lost_copy_follow(GuestWork *work)
 {
     const char *name = work->manifest->guest.name;
+    const char *peer = work->manifest->peer_node;
     gboolean primary_here = FALSE;
     Record record;
     lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &work->lost);
-    work->set.detached = work->lost.stands;
-    if (!work->lost.stands || work->lost.held) {
-        return;
+    LostCopyFacts facts = {.has_peer = peer != NULL};
+    if (work->lost.stands && !work->lost.held && peer) {
+        facts.copies_equal = copies_are_equal(work, &primary_here);
+        facts.record_known = record_read(work->daemon->store, name, &record, NULL, NULL);
+        facts.named = facts.record_known && record_is_in_sync(&record, ident_node_name());
+        facts.peer_named = facts.record_known && record_is_in_sync(&record, peer);
     }
-    if (!work->manifest->peer_node) {
-        notes_remove(work, "there is no other copy");
-    } else if (copies_are_equal(work, &primary_here)) {
-        notes_remove(work, "the copy is up to date again");
-    } else if (record_read(work->daemon->store, name, &record, NULL, NULL)) {
-        gboolean named = record_is_in_sync(&record, ident_node_name());
-        if (named && work->lost.released && !record_is_in_sync(&record, work->manifest->peer_node)) {
-            notes_remove(work, "it is the only copy, and an operator released it");
-        } else if (!named) {
-            work->set.detached = FALSE;
-            return;
-        }
+    LostCopyStep step = lost_copy_decide(&work->lost, &facts);
+    if (step == LOST_COPY_REMOVE) {
+        notes_remove(work, !peer                ? "there is no other copy"
+                           : facts.copies_equal ? "the copy is up to date again"
+                                                : "it is the only copy, and an operator released it");
     }
-    work->set.detached = work->lost.stands;
+    work->set.detached = work->lost.stands && step != LOST_COPY_ATTACH;
 }
 
 /* For people: which disk, and what to do. NULL: none failed. */

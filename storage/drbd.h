@@ -47,6 +47,8 @@ gboolean drbd_promote(
     const DrbdResource *r,
     GError **error); /* all volumes; at most 3 tries over about 3 s; what was promoted is demoted again on failure */
 gboolean drbd_demote(const DrbdResource *r, GError **error);
-gboolean drbd_outdate(const DrbdResource *r, GError **error); /* REFUSED while connected or Primary */
+/* REFUSED while connected or Primary, and while a volume is absent, unless a note keeps this copy from starting
+ * (`noted`): a Secondary without disk and connection is "Unconfigured" to DRBD, which looks the same as absent. */
+gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);
 gboolean drbd_down(const DrbdResource *r, GError **error); /* REFUSED while Primary or open */

@@ -76,6 +76,40 @@ void lost_copy_look(const char *root, const char *guest, const char *boot_id, Lo
     closedir(listing);
 }
 
+/* Attach and connect: not in the boot the disk failed in unless an operator released it, and not before the record
+ * names the other node without us. While it names us the Primary may still be the frozen one that lost us: it would
+ * take the new connection for an end of the interruption, and the writes it acknowledged after the error but before the
+ * freeze would be missing here without DRBD knowing (equal data generations, so no resync; the kernel logs "No resync,
+ * but N bits in bitmap"). Once we are out of the record the owner's handler has ended the freeze by a new generation,
+ * or another node's start has, and a resync follows.
+ *
+ * Remove the note: when DRBD shows both copies equal. The notes were listed before DRBD was looked at, DRBD calls a
+ * disk failed before the note of it is written, and exactly the listed ones go: so that picture is younger than each
+ * failure they tell of. That the record does not name us would be no reason: a clear that the owner decided just before
+ * the error may still arrive after our look, and then the record names a copy that lacks writes.
+ *
+ * Two cases have no other copy to wait for. With one replica a note means nothing after a restart. With this node alone
+ * in the record the operator's word is enough, and nothing else is: acknowledged writes may be missing. */
+LostCopyStep lost_copy_decide(const LostCopy *lost, const LostCopyFacts *facts)
+{
+    if (!lost->stands) {
+        return LOST_COPY_ATTACH;
+    }
+    if (lost->held) {
+        return LOST_COPY_WAIT;
+    }
+    if (!facts->has_peer || facts->copies_equal) {
+        return LOST_COPY_REMOVE;
+    }
+    if (!facts->record_known) {
+        return LOST_COPY_WAIT;
+    }
+    if (!facts->named) {
+        return LOST_COPY_ATTACH;
+    }
+    return lost->released && !facts->peer_named ? LOST_COPY_REMOVE : LOST_COPY_WAIT;
+}
+
 static bool folder_sync(const char *folder)
 {
     int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

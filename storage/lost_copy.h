@@ -28,6 +28,23 @@ typedef struct {
 
 void lost_copy_look(const char *root, const char *guest, const char *boot_id, LostCopy *ret);
 
+typedef enum {
+    LOST_COPY_WAIT,   /* neither attach nor connect */
+    LOST_COPY_ATTACH, /* attach, connect and resync; the note stays */
+    LOST_COPY_REMOVE, /* take away the notes that were looked at: the copy is as good as any */
+} LostCopyStep;
+
+/* What is known besides the notes, looked at after them. */
+typedef struct {
+    bool has_peer;     /* two replicas */
+    bool copies_equal; /* DRBD: every volume connected and UpToDate on both nodes, somebody is Primary */
+    bool record_known; /* the record was read from a majority; then whom it calls in sync: */
+    bool named, peer_named;
+} LostCopyFacts;
+
+/* What may be done with a copy whose disk failed. Pure; ATTACH when no note stands. */
+LostCopyStep lost_copy_decide(const LostCopy *lost, const LostCopyFacts *facts);
+
 /* Write one note: on return true it is on disk, and so is its folder. */
 bool lost_copy_note(const char *root, const char *guest, int minor, const char *boot_id);
 

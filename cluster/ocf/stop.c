@@ -81,7 +81,9 @@ int ocf_stop(OcfAgent *agent, GError **error)
 {
     ask_for_powerdown(agent);
     ocf_agent_step(agent, "powerdown");
-    gboolean was_primary = ocf_agent_any_primary(agent);
+    /* A VMM that is left from a failed hand-over has lost its disk already; what the record says of it must end too. */
+    gboolean was_here =
+        ocf_agent_any_primary(agent) || agent->engine->query(agent->run_folder, agent->guest) != VMM_STOPPED;
     if (!take_disk_and_kill(agent, error)) {
         return OCF_ERR_GENERIC;
     }
@@ -95,7 +97,7 @@ int ocf_stop(OcfAgent *agent, GError **error)
     }
     ocf_agent_step(agent, "demote");
     guest_taps_remove(agent->runner, agent->manifest);
-    if (was_primary) {
+    if (was_here) {
         release_record(agent);
         ocf_agent_step(agent, "record");
     }

@@ -117,6 +117,10 @@ static bool talks_to_peer(const char *connection)
 static bool device_add(const char *line, HandlerDisks *out)
 {
     char connection[32], roles[64], disks[64];
+    if (strstr(line, " cs:Unconfigured")) { /* a Secondary with neither disk nor connection */
+        out->all_connected = out->all_up_to_date = false;
+        return true;
+    }
     if (sscanf(line, " %*d: cs:%31s ro:%63s ds:%63s", connection, roles, disks) != 3) {
         return false;
     }

@@ -26,6 +26,7 @@
 #define LOST_COPY_FOLDER HANDLER_ROOT "var/lib/holdfast/lost-copy"
 #define CUT_WAIT_MS 1000
 #define CUT_POLL_MS 20
+#define CLOSE_MS 100
 #define NOTE_TRIES 5
 
 static void pause_ms(long ms)
@@ -49,6 +50,7 @@ static void wait_for_cut(const HandlerGuest *guest)
     HandlerDisks disks;
     for (int waited_ms = 0; waited_ms < CUT_WAIT_MS; waited_ms += CUT_POLL_MS) {
         if (handler_disks_read(guest, &disks) && !disks.any_connected) {
+            pause_ms(CLOSE_MS); /* "Disconnecting" shows before the socket is closed */
             return;
         }
         pause_ms(CUT_POLL_MS);

@@ -80,6 +80,7 @@ class Ssh:
 
     def set_clock(self, node, timeout_s=30):
         """Give the node the host's wall clock: after a restore it is behind by the age of the saved state."""
+        self.wait(node, time.monotonic() + 2 * timeout_s)  # on a busy machine the first connection takes its time
         self.open(node)
         # The shell in the node reports that it waits before the time is taken: a start there takes half a second.
         argv = self.argv(node, ["echo ready; read now && date -u -s @$now"])

@@ -293,8 +293,14 @@ static void test_owner_out_of_sync_moves(Fixture *fixture, gconstpointer data G_
     g_autofree char *marked = desired(fixture, running);
     g_autofree char *moved = simulate(fixture, marked, NULL, NULL);
     assert_says(moved, "Migrate web1 ( n1 -> n2 )", TRUE);
-    g_autofree char *both_dead = simulate(fixture, marked, "n2", NULL);
-    assert_says(both_dead, "web1 start on n", FALSE);
+    /* Without the other node it stays where it is: not stopped, and nowhere else. */
+    g_autofree char *stays = simulate(fixture, marked, "n2", NULL);
+    assert_says(stays, "Stop web1", FALSE);
+    assert_says(stays, "web1 start on n", FALSE);
+    /* Once it runs on the other node it does not come back. */
+    g_strlcpy(web->record.owner, "n2", RECORD_NAME_MAX);
+    g_autofree char *there = desired(fixture, running);
+    assert_says(there, "rsc=\"web1\" node=\"n1\" score=\"-INFINITY\"", TRUE);
 }
 
 /* A node that cannot hold the memory of a guest does not get it, so that a fail-over never overcommits. */

@@ -309,7 +309,7 @@ static void test_secondary_cuts_itself_off(Fixture *f, gconstpointer unused G_GN
 {
     (void) f;
     put_kernel("Connected", "Secondary/Primary", "Failed", "r-----");
-    put_drbdsetup("sed -i s/Connected/Disconnecting/ proc/drbd");
+    put_drbdsetup("sed -i 's/cs:.*/cs:Unconfigured/' proc/drbd");
     g_assert_cmpint(handler("local-io-error", "minor-80"), ==, 0);
     g_assert_cmpint(notes(), ==, 1);
     /* It returned as soon as the connection was down, with drbdsetup still waiting (for the kernel's worker, which

@@ -82,12 +82,18 @@ static void test_golden(void)
     g_assert_true(drbd_disconnect(&r, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
                    "/lib/drbd/drbdsetup-84 disconnect ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805");
-    g_assert_true(drbd_outdate(&r, NULL));
+    g_assert_true(drbd_outdate(&r, FALSE, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 outdate 80");
     g_assert_true(drbd_down(&r, NULL) && drbd_down(&r, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
                    "/lib/drbd/drbdsetup-84 down hf-web1\n"
                    "/lib/drbd/drbdsetup-84 show hf-web1");
+    /* A volume that is absent is outdated only when a note keeps this copy from starting. */
+    GError *error = NULL;
+    g_assert_false(drbd_outdate(&r, FALSE, &error));
+    assert_code(error, HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_outdate(&r, TRUE, NULL));
+    assert_log(&w, "");
     g_assert_cmpstr(w.violation, ==, NULL);
 }
 
@@ -138,19 +144,19 @@ static void test_refusals(void)
     g_assert_false(drbd_promote(&r, &error)); /* Inconsistent */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
     g_assert_true(drbd_skip_initial_sync(&r, NULL));
-    g_assert_false(drbd_outdate(&r, &error)); /* connected */
+    g_assert_false(drbd_outdate(&r, FALSE, &error)); /* connected */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
     g_assert_true(drbd_promote(&r, NULL));
     g_assert_false(drbd_down(&r, &error)); /* Primary */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
     w.peer_there = FALSE;
-    g_assert_false(drbd_outdate(&r, &error)); /* Primary */
+    g_assert_false(drbd_outdate(&r, FALSE, &error)); /* Primary */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
     w.suspended = TRUE;
     g_assert_false(drbd_demote(&r, &error)); /* frozen */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_BUSY);
     w.suspended = FALSE;
-    g_assert_true(drbd_demote(&r, NULL) && drbd_outdate(&r, NULL));
+    g_assert_true(drbd_demote(&r, NULL) && drbd_outdate(&r, FALSE, NULL));
     /* Another guest of this name, from before: other minors. */
     Guest namesake = guest;
     namesake.slot = 6;

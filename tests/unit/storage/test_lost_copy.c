@@ -146,6 +146,39 @@ static void test_doubt(Fixture *f, gconstpointer unused)
     g_assert_cmpint(seen.minor, ==, -1);
 }
 
+/* Every combination of what is known, against the rules said once more the other way round. */
+static void test_decide(Fixture *f, gconstpointer unused)
+{
+    (void) f, (void) unused;
+    static const LostCopyFacts good = {
+        .has_peer = true, .copies_equal = true, .record_known = true, .peer_named = true};
+    LostCopy none = {.minor = -1};
+    g_assert_cmpint(lost_copy_decide(&none, &good), ==, LOST_COPY_ATTACH);
+    int steps[3] = {0};
+    for (int bits = 0; bits < 128; bits++) {
+        LostCopy lost = {.stands = true, .held = bits & 1, .released = (bits & 3) == 2};
+        LostCopyFacts facts = {.has_peer = bits & 4,
+                               .copies_equal = (bits & 12) == 12,
+                               .record_known = bits & 16,
+                               .named = (bits & 48) == 48,
+                               .peer_named = (bits & 80) == 80};
+        LostCopyStep step = lost_copy_decide(&lost, &facts);
+        steps[step]++;
+        if (lost.held) { /* not in this boot, whatever else is known */
+            g_assert_cmpint(step, ==, LOST_COPY_WAIT);
+        } else if (step == LOST_COPY_REMOVE) {
+            g_assert_true(!facts.has_peer || facts.copies_equal ||
+                          (lost.released && facts.record_known && facts.named && !facts.peer_named));
+        } else if (step == LOST_COPY_ATTACH) {
+            g_assert_true(facts.record_known && !facts.named);
+        } else {
+            g_assert_true(facts.has_peer && !facts.copies_equal &&
+                          (!facts.record_known || (facts.named && (facts.peer_named || !lost.released))));
+        }
+    }
+    g_assert_true(steps[LOST_COPY_WAIT] && steps[LOST_COPY_ATTACH] && steps[LOST_COPY_REMOVE]);
+}
+
 #define ADD(name, function) g_test_add("/lost-copy/" name, Fixture, NULL, set_up, function, tear_down)
 
 int main(int argc, char **argv)
@@ -157,5 +190,6 @@ int main(int argc, char **argv)
     ADD("remove", test_remove);
     ADD("many", test_many);
     ADD("doubt", test_doubt);
+    ADD("decide", test_decide);
     return g_test_run();
 }

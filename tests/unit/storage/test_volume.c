@@ -590,7 +590,7 @@ static void test_detached(void)
     g_auto(Fixture) f = {0};
     fixture_start(&f, TRUE);
     g_assert_true(create(&f, NULL));
-    fake_minor(80)->lv = NULL;
+    g_clear_pointer(&fake_minor(80)->lv, g_free);
     f.world.net = FALSE;
     f.set.detached = TRUE;
     g_ptr_array_set_size(f.world.log, 0);
