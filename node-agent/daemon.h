@@ -48,6 +48,8 @@ typedef struct {
 MembershipView daemon_view(Daemon *daemon);
 gboolean daemon_node_online(Daemon *daemon, const char *node); /* member of our corosync partition */
 
+/* The holdfastd of a node id is in the group now. Without corosync nobody is, not even we. */
+gboolean daemon_agent_present(Daemon *daemon, guint32 id);
 /* TRUE when the holdfastd of `node` has been out of the group for longer than a restart takes, by the looks of the
  * "cluster" task, the only one that may ask: what it was doing falls to others. Never while we are out of the group
  * ourselves. A node that left the cluster for good is gone too. */

@@ -94,7 +94,7 @@ static json_t *fence_prove(const VerbCall *call, GError **error)
     g_autoptr(GPtrArray) nodes = cache_objects(call->daemon->cache, &node_type, "node/");
     for (guint i = 0; g_str_equal(driver, node) && i < nodes->len; i++) {
         const Node *other = nodes->pdata[i];
-        if (!g_str_equal(other->name, node) && peer_is_present(call->daemon->peer, (guint32) other->id)) {
+        if (!g_str_equal(other->name, node) && daemon_agent_present(call->daemon, (guint32) other->id)) {
             driver = other->name;
         }
     }
