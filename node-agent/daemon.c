@@ -56,19 +56,6 @@ gboolean daemon_agent_gone(Daemon *daemon, const char *node)
                                   g_get_monotonic_time() / 1000, AGENT_GRACE_MS);
 }
 
-gboolean daemon_is_judge(Daemon *daemon)
-{
-    MembershipView view = daemon_view(daemon);
-    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
-    for (guint i = 0; i < nodes->len; i++) {
-        const Node *node = nodes->pdata[i];
-        if (node->id < daemon->config->node_id && daemon_agent_present(daemon, (guint32) node->id)) {
-            return FALSE;
-        }
-    }
-    return view.connected && view.quorate && daemon_agent_present(daemon, (guint32) daemon->config->node_id);
-}
-
 PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error)
 {
     g_mutex_lock(&daemon->pacemaker_lock);
@@ -92,6 +79,22 @@ PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error)
 gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status)
 {
     return status && status->quorate && g_strcmp0(status->dc, daemon->config->node) == 0;
+}
+
+gboolean daemon_is_judge(Daemon *daemon, const PacemakerStatus *status)
+{
+    if (!status || !status->quorate || !status->dc || daemon_is_dc(daemon, status)) {
+        return daemon_is_dc(daemon, status);
+    }
+    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
+    for (guint i = 0; i < nodes->len; i++) {
+        const Node *node = nodes->pdata[i];
+        gboolean before_us = node->id < daemon->config->node_id || g_str_equal(node->name, status->dc);
+        if (before_us && daemon_agent_present(daemon, (guint32) node->id)) {
+            return FALSE;
+        }
+    }
+    return daemon_agent_present(daemon, (guint32) daemon->config->node_id);
 }
 
 gboolean daemon_lease_keep(Daemon *daemon, GError **error)

@@ -165,6 +165,30 @@ static void test_preference(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_assert_null(there->preferred_node);
 }
 
+/* By the DC; by another only when the DC's holdfastd is known to be away, which nobody without corosync can know. */
+static void test_operations_are_judged(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    World world = {0};
+    const Situation elsewhere = {"n2", "true", "true", "false", "n1"}, away = {"n1", "true", "false", "true", "n1"};
+    GError *error = NULL;
+    prepare(fixture);
+    g_autoptr(Operation) online = operation_new("node.online", "node/n2", NULL, NULL);
+    g_autoptr(Operation) driven = operation_new("guest.migrate", "guest/web1", "n1", "n2");
+    g_assert_true(operation_create(&fixture->daemon, online, &error));
+    g_assert_true(operation_create(&fixture->daemon, driven, &error));
+    g_autofree char *online_name = g_strconcat("op/", online->id, NULL);
+    g_autofree char *driven_name = g_strconcat("op/", driven->id, NULL);
+    round_with(fixture, &world, &elsewhere);
+    round_with(fixture, &world, &away);
+    g_autoptr(Operation) waiting = fixture_get(fixture, online_name, &operation_type);
+    g_assert_cmpint(waiting->state, ==, OPERATION_RUNNING);
+    round_with(fixture, &world, &calm);
+    g_autoptr(Operation) done = fixture_get(fixture, online_name, &operation_type);
+    g_assert_cmpint(done->state, ==, OPERATION_SUCCEEDED);
+    g_autoptr(Operation) untouched = fixture_get(fixture, driven_name, &operation_type);
+    g_assert_cmpint(untouched->state, ==, OPERATION_RUNNING);
+}
+
 /* A CIB that could not be written is tried again with the next round; where the DC is not, nobody tries. */
 static void test_projection_is_repeated(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -227,6 +251,7 @@ int main(int argc, char **argv)
     } tests[] = {
         {"/reconcile-cluster/deletion", test_deletion},
         {"/reconcile-cluster/preference", test_preference},
+        {"/reconcile-cluster/operations-are-judged", test_operations_are_judged},
         {"/reconcile-cluster/projection-is-repeated", test_projection_is_repeated},
         {"/reconcile-cluster/power-budget", test_power_budget},
     };
