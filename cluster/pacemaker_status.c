@@ -111,6 +111,20 @@ static void parse_resources(const xmlNode *parent, PacemakerStatus *status)
     }
 }
 
+/* Pacemaker escapes exit reasons once more than XML needs: what is left are entities that people would read. */
+static char *reason_text(const xmlNode *element, const char *attribute)
+{
+    static const struct {
+        const char *entity, *text;
+    } entities[] = {{"&apos;", "'"}, {"&quot;", "\""}, {"&lt;", "<"}, {"&gt;", ">"}, {"&amp;", "&"}};
+    g_autofree char *reason = xml_get(element, attribute);
+    g_autoptr(GString) text = g_string_new(reason);
+    for (guint i = 0; i < G_N_ELEMENTS(entities); i++) {
+        g_string_replace(text, entities[i].entity, entities[i].text, 0);
+    }
+    return g_string_free(g_steal_pointer(&text), FALSE);
+}
+
 static char *failure_text(const xmlNode *element)
 {
     g_autofree char *key = xml_get(element, "op_key");
@@ -118,20 +132,20 @@ static char *failure_text(const xmlNode *element)
     g_autofree char *node = xml_get(element, "node");
     g_autofree char *exit_status = xml_get(element, "exitstatus");
     g_autofree char *status = xml_get(element, "status");
-    g_autofree char *reason = xml_get(element, "exitreason");
+    g_autofree char *reason = reason_text(element, "exitreason");
     g_autofree char *when = xml_get(element, "last-rc-change");
-    return g_strdup_printf("%s on %s: %s (%s)%s%s%s%s", key ? key : id, node, exit_status, status,
-                           reason && *reason ? ": " : "", reason ? reason : "", when ? ", " : "", when ? when : "");
+    return g_strdup_printf("%s on %s: %s (%s)%s%s%s%s", key ? key : id, node, exit_status, status, *reason ? ": " : "",
+                           reason, when ? ", " : "", when ? when : "");
 }
 
 /* Fencing that failed stands apart from resource actions, and crm_mon keeps telling it after it succeeded at last. */
 static char *fence_failure_text(const xmlNode *element, const char *target)
 {
     g_autofree char *action = xml_get(element, "action");
-    g_autofree char *reason = xml_get(element, "exit-reason");
+    g_autofree char *reason = reason_text(element, "exit-reason");
     g_autofree char *when = xml_get(element, "completed");
-    return g_strdup_printf("fencing (%s) of %s failed%s%s%s%s", action, target, reason && *reason ? ": " : "",
-                           reason ? reason : "", when ? ", " : "", when ? when : "");
+    return g_strdup_printf("fencing (%s) of %s failed%s%s%s%s", action, target, *reason ? ": " : "", reason,
+                           when ? ", " : "", when ? when : "");
 }
 
 static gboolean node_is_clean(const PacemakerStatus *status, const char *name)

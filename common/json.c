@@ -34,12 +34,12 @@ static gboolean text_depth_ok(const char *text, gsize length)
     return TRUE;
 }
 
-json_t *json_text_parse(const char *text, gssize length, const char *what, GError **error)
+static json_t *parse(const char *text, gssize length, guint max_bytes, const char *what, GError **error)
 {
     gsize bytes = length < 0 ? strlen(text) : (gsize) length;
-    if (bytes > JSON_TEXT_MAX_BYTES) {
+    if (bytes > max_bytes) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
-                    "%s: %" G_GSIZE_FORMAT " bytes of JSON, at most %u allowed", what, bytes, JSON_TEXT_MAX_BYTES);
+                    "%s: %" G_GSIZE_FORMAT " bytes of JSON, at most %u allowed", what, bytes, max_bytes);
         return NULL;
     }
     if (!text_depth_ok(text, bytes)) {
@@ -54,6 +54,16 @@ json_t *json_text_parse(const char *text, gssize length, const char *what, GErro
                     problem.text, problem.line, problem.column);
     }
     return value;
+}
+
+json_t *json_text_parse(const char *text, gssize length, const char *what, GError **error)
+{
+    return parse(text, length, JSON_TEXT_MAX_BYTES, what, error);
+}
+
+json_t *json_answer_parse(const char *text, gssize length, const char *what, GError **error)
+{
+    return parse(text, length, JSON_ANSWER_MAX_BYTES, what, error);
 }
 
 char *json_text_from(const json_t *value)

@@ -2,6 +2,7 @@
  * One call of holdfastd over its unix socket. */
 #include "common/local_call.h"
 
+#include "common/agent_protocol.h"
 #include "common/error.h"
 
 #include <gio/gio.h>
@@ -48,25 +49,7 @@ json_t *local_call(const char *socket_path, const char *verb, json_t *arguments,
     if (!connection) {
         return NULL;
     }
-    g_autoptr(json_t) request = json_pack("{s:i,s:s,s:s,s:O?}", "v", 1, "id", verb, "verb", verb, "args", arguments);
-    g_autofree char *text = json_text_from(request);
-    g_autofree char *line = g_strconcat(text, "\n", NULL);
+    g_autofree char *line = agent_request_line(verb, verb, arguments, NULL);
     g_autofree char *reply = exchange(connection, line, timeout_ms, error);
-    if (!reply) {
-        return NULL;
-    }
-    g_autoptr(json_t) answer = json_text_parse(reply, -1, "answer of holdfastd", error);
-    if (!answer) {
-        return NULL;
-    }
-    if (!json_is_true(json_object_get(answer, "ok"))) {
-        json_t *failure = json_object_get(answer, "error");
-        const char *message = json_string_value(json_object_get(failure, "message"));
-        g_set_error_literal(error, HOLDFAST_ERROR,
-                            holdfast_error_from_name(json_string_value(json_object_get(failure, "code"))),
-                            message ? message : "holdfastd refused without a reason");
-        return NULL;
-    }
-    json_t *result = json_object_get(answer, "result");
-    return result ? json_incref(result) : json_object();
+    return reply ? agent_answer_result(reply, verb, error) : NULL;
 }

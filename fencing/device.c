@@ -179,10 +179,11 @@ static gboolean agent_failed(const FenceDevice *device, const char *action, cons
     return FALSE;
 }
 
-gboolean fence_device_status(const ProcessRunner *runner, const FenceDevice *device, FencePower *ret, GError **error)
+gboolean fence_device_status_within(const ProcessRunner *runner, const FenceDevice *device, int timeout_ms,
+                                    FencePower *ret, GError **error)
 {
     g_auto(ProcessResult) result = {0};
-    if (!agent_run(runner, device, "status", STATUS_TIMEOUT_MS, &result, error)) {
+    if (!agent_run(runner, device, "status", timeout_ms, &result, error)) {
         return FALSE;
     }
     switch (result.exit_status) {
@@ -196,6 +197,11 @@ gboolean fence_device_status(const ProcessRunner *runner, const FenceDevice *dev
         *ret = FENCE_POWER_UNKNOWN;
         return agent_failed(device, "status", &result, error);
     }
+}
+
+gboolean fence_device_status(const ProcessRunner *runner, const FenceDevice *device, FencePower *ret, GError **error)
+{
+    return fence_device_status_within(runner, device, STATUS_TIMEOUT_MS, ret, error);
 }
 
 gboolean fence_device_power_on(const ProcessRunner *runner, const FenceDevice *device, GError **error)

@@ -14,4 +14,7 @@ gboolean fence_device_check(const FenceDevice *device, GError **error);
 /* For fence_ipmilan without a cipher: try 17 then 3 and set it. Others: no change. */
 gboolean fence_device_pin(const ProcessRunner *runner, FenceDevice *device, GError **error);
 gboolean fence_device_status(const ProcessRunner *runner, const FenceDevice *device, FencePower *ret, GError **error);
+/* For who cannot wait for a device that may be dead: TIMEOUT after timeout_ms. */
+gboolean fence_device_status_within(const ProcessRunner *runner, const FenceDevice *device, int timeout_ms,
+                                    FencePower *ret, GError **error);
 gboolean fence_device_power_on(const ProcessRunner *runner, const FenceDevice *device, GError **error);

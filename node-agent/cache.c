@@ -148,28 +148,16 @@ StoreEntry *cache_get(Cache *cache, const char *key)
     return copy;
 }
 
-typedef struct {
-    const char *prefix;
-    GPtrArray *found;
-} ListWalk;
-
-static gboolean list_visit(gpointer key, gpointer value, gpointer user_data)
-{
-    ListWalk *walk = user_data;
-    int order = strncmp(key, walk->prefix, strlen(walk->prefix));
-    if (order == 0) {
-        g_ptr_array_add(walk->found, entry_copy(value));
-    }
-    return order > 0;
-}
-
 GPtrArray *cache_list(Cache *cache, const char *prefix)
 {
-    ListWalk walk = {.prefix = prefix, .found = g_ptr_array_new_with_free_func(entry_destroy)};
+    GPtrArray *found = g_ptr_array_new_with_free_func(entry_destroy);
     g_mutex_lock(&cache->lock);
-    g_tree_foreach(cache->entries, list_visit, &walk);
+    GTreeNode *node = g_tree_lower_bound(cache->entries, prefix);
+    for (; node && g_str_has_prefix(g_tree_node_key(node), prefix); node = g_tree_node_next(node)) {
+        g_ptr_array_add(found, entry_copy(g_tree_node_value(node)));
+    }
     g_mutex_unlock(&cache->lock);
-    return walk.found;
+    return found;
 }
 
 static gpointer entry_decode(const JsonStruct *type, const StoreEntry *entry)

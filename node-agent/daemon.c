@@ -39,35 +39,21 @@ gboolean daemon_node_online(Daemon *daemon, const char *node)
     return id != 0 && view.connected && membership_view_has(&view, id);
 }
 
-/* Present to us, and we to ourselves: without corosync nobody seems to be there. */
-static gboolean agent_present(Daemon *daemon, guint32 id)
+gboolean daemon_agent_present(Daemon *daemon, guint32 id)
 {
     return id != 0 && daemon->peer && peer_is_present(daemon->peer, id);
 }
 
 gboolean daemon_agent_gone(Daemon *daemon, const char *node)
 {
-    gboolean here = agent_present(daemon, (guint32) daemon->config->node_id);
+    gboolean here = daemon_agent_present(daemon, (guint32) daemon->config->node_id);
     gint64 *since_ms = g_hash_table_lookup(daemon->agents_absent, node);
     if (!since_ms) {
         since_ms = g_new0(gint64, 1);
         g_hash_table_insert(daemon->agents_absent, g_strdup(node), since_ms);
     }
-    return judge_absence_outlasts(since_ms, !here || agent_present(daemon, node_id(daemon, node)),
+    return judge_absence_outlasts(since_ms, !here || daemon_agent_present(daemon, node_id(daemon, node)),
                                   g_get_monotonic_time() / 1000, AGENT_GRACE_MS);
-}
-
-gboolean daemon_is_judge(Daemon *daemon)
-{
-    MembershipView view = daemon_view(daemon);
-    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
-    for (guint i = 0; i < nodes->len; i++) {
-        const Node *node = nodes->pdata[i];
-        if (node->id < daemon->config->node_id && agent_present(daemon, (guint32) node->id)) {
-            return FALSE;
-        }
-    }
-    return view.connected && view.quorate && agent_present(daemon, (guint32) daemon->config->node_id);
 }
 
 PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error)
@@ -93,6 +79,22 @@ PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error)
 gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status)
 {
     return status && status->quorate && g_strcmp0(status->dc, daemon->config->node) == 0;
+}
+
+gboolean daemon_is_judge(Daemon *daemon, const PacemakerStatus *status)
+{
+    if (!status || !status->quorate || !status->dc || daemon_is_dc(daemon, status)) {
+        return daemon_is_dc(daemon, status);
+    }
+    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
+    for (guint i = 0; i < nodes->len; i++) {
+        const Node *node = nodes->pdata[i];
+        gboolean before_us = node->id < daemon->config->node_id || g_str_equal(node->name, status->dc);
+        if (before_us && daemon_agent_present(daemon, (guint32) node->id)) {
+            return FALSE;
+        }
+    }
+    return daemon_agent_present(daemon, (guint32) daemon->config->node_id);
 }
 
 gboolean daemon_lease_keep(Daemon *daemon, GError **error)

@@ -48,13 +48,15 @@ typedef struct {
 MembershipView daemon_view(Daemon *daemon);
 gboolean daemon_node_online(Daemon *daemon, const char *node); /* member of our corosync partition */
 
+/* The holdfastd of a node id is in the group now. Without corosync nobody is, not even we. */
+gboolean daemon_agent_present(Daemon *daemon, guint32 id);
 /* TRUE when the holdfastd of `node` has been out of the group for longer than a restart takes, by the looks of the
  * "cluster" task, the only one that may ask: what it was doing falls to others. Never while we are out of the group
  * ourselves. A node that left the cluster for good is gone too. */
 gboolean daemon_agent_gone(Daemon *daemon, const char *node);
-/* One node judges the operations: of those whose holdfastd is present the one with the smallest id, in a quorate
- * partition. Not the DC: its holdfastd may be the dead one. */
-gboolean daemon_is_judge(Daemon *daemon);
+/* One node judges the operations: the DC, or when its holdfastd is not there, of those that are the one with the
+ * smallest id. In a quorate partition only. */
+gboolean daemon_is_judge(Daemon *daemon, const PacemakerStatus *status);
 
 /* Pacemaker's status, asked for now. NULL, UNAVAILABLE: Pacemaker is not running here. Caller frees. */
 PacemakerStatus *daemon_pacemaker(Daemon *daemon, GError **error);

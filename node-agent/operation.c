@@ -234,10 +234,8 @@ static gint64 elapsed_ms(const Operation *operation)
     return start ? g_date_time_difference(now, start) / 1000 : 0;
 }
 
-void operation_end(Daemon *daemon, Operation *operation, const GError *error)
+static void fill_end(Operation *operation, const GError *error)
 {
-    g_autoptr(GError) problem = NULL;
-    gint64 lease = 0;
     int code = holdfast_error_code(error);
     operation->state = !error                             ? OPERATION_SUCCEEDED
                        : code == HOLDFAST_ERROR_CANCELLED ? OPERATION_CANCELLED
@@ -251,6 +249,13 @@ void operation_end(Daemon *daemon, Operation *operation, const GError *error)
         g_free(operation->stage);
         operation->stage = g_strdup("done");
     }
+}
+
+void operation_end(Daemon *daemon, Operation *operation, const GError *error)
+{
+    g_autoptr(GError) problem = NULL;
+    gint64 lease = 0;
+    fill_end(operation, error);
     if (!store_lease_grant(daemon->store, ENDED_TTL_S, &lease, &problem) ||
         !operation_write(daemon, operation, lease, &problem)) {
         log_line(LOG_LEVEL_WARNING, "operation %s: its end could not be stored: %s", operation->id, problem->message);
@@ -258,8 +263,22 @@ void operation_end(Daemon *daemon, Operation *operation, const GError *error)
             return; /* whoever ended it has said so */
         }
     }
-    daemon_event(daemon, operation->kind, operation->target, "%s%s%s", error ? "failed: " : "done",
-                 error ? error->message : "", "");
+    daemon_event(daemon, operation->kind, operation->target, "%s%s", error ? "failed: " : "done",
+                 error ? error->message : "");
+}
+
+gboolean operation_create_done(Daemon *daemon, Operation *operation, GError **error)
+{
+    gint64 lease = 0;
+    g_autofree char *key = operation_key(operation->id);
+    fill_end(operation, NULL);
+    g_autofree char *text = object_to_text(&operation_type, operation);
+    if (!store_lease_grant(daemon->store, ENDED_TTL_S, &lease, error) ||
+        !store_put(daemon->store, key, text, 0, lease, NULL, error)) {
+        return FALSE;
+    }
+    daemon_event(daemon, operation->kind, operation->target, "done");
+    return TRUE;
 }
 
 json_t *operation_view(const Operation *operation)

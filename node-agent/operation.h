@@ -7,11 +7,13 @@
 /* The first stage: nothing was done yet. */
 #define OPERATION_STAGE_ACCEPTED "accepted"
 
-/* A new running operation; `node` drives it (NULL: the DC judges it by what it sees). Not stored yet. */
+/* A new running operation; `node` drives it (NULL: the judge ends it by what it sees). Not stored yet. */
 Operation *operation_new(const char *kind, const char *target, const char *argument, const char *node);
 /* Add its creation to a transaction, so that request and operation are one. */
 void operation_add_to(StoreTxn *txn, const Operation *operation);
 gboolean operation_create(Daemon *daemon, const Operation *operation, GError **error);
+/* One that tells of something that was done already: nobody drives it. */
+gboolean operation_create_done(Daemon *daemon, Operation *operation, GError **error);
 Operation *operation_get(Daemon *daemon, const char *id);
 /* The running operation on `target` ("guest/web1"), or NULL. Caller frees. */
 Operation *operation_running_on(Daemon *daemon, const char *target);
@@ -30,7 +32,7 @@ gboolean operation_is_lost(Daemon *daemon, const Operation *operation); /* the l
 void operation_end(Daemon *daemon, Operation *operation, const GError *error);
 /* Ask whoever drives it to give it up. REFUSED: it has ended. */
 gboolean operation_request_cancel(Daemon *daemon, const char *id, GError **error);
-/* Make this node its driver, if `from` still is. */
+/* Make this node its driver, if the one named in it still is. */
 gboolean operation_take_over(Daemon *daemon, const Operation *operation, GError **error);
 /* Block until operation `id` has ended: TRUE when it succeeded, else *error says why not. When `waiter` (the operation
  * that waits) is cancelled, `id` is too, and its end is still awaited. TIMEOUT after limit_ms: it was asked to stop and

@@ -277,7 +277,7 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         return;
     }
     g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
-    if (pacemaker && daemon_is_judge(daemon)) {
+    if (daemon_is_judge(daemon, pacemaker)) {
         follow_operations(daemon, pacemaker);
     }
     if (!daemon_is_dc(daemon, pacemaker)) {

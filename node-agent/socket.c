@@ -60,11 +60,12 @@ static gboolean answer_send(GOutputStream *out, const char *id, json_t *result, 
     return line_send(out, answer);
 }
 
-/* Until the client goes away: what event.list would say, as it appears. An empty line every 10 s finds out whether it
- * is still there. */
-static void events_stream(Daemon *daemon, GOutputStream *out, json_t *arguments)
+/* Until the client goes away: what event.list would say, as it appears; without "since" from now on. An empty line
+ * every 10 s finds out whether it is still there. */
+static void events_stream(Daemon *daemon, GOutputStream *out, const json_t *arguments, gint64 begin)
 {
-    gint64 since = json_integer_value(json_object_get(arguments, "since"));
+    const json_t *wanted = json_object_get(arguments, "since");
+    gint64 since = wanted ? json_integer_value(wanted) : begin;
     gboolean alive = TRUE;
     for (guint round = 0; alive; round++) {
         g_autoptr(json_t) query = json_pack("{s:I}", "since", (json_int_t) since);
@@ -111,8 +112,9 @@ static gboolean request_serve(Daemon *daemon, GOutputStream *out, const char *li
     }
     if (g_str_equal(verb, "events.watch")) {
         g_autoptr(json_t) empty = json_object();
+        gint64 begin = cache_revision(daemon->cache); /* before the answer: what happens after it is not missed */
         if (answer_send(out, id, empty, NULL)) {
-            events_stream(daemon, out, arguments);
+            events_stream(daemon, out, arguments, begin);
         }
         return FALSE;
     }

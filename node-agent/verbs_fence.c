@@ -9,6 +9,10 @@
 #include "node-agent/operation.h"
 #include "node-agent/views.h"
 
+/* A live device says within this whether its node is on. A dead one must not use up the caller's patience (the API's is
+ * 30 s), of which Pacemaker needs most for the device's own time-out. */
+#define DEVICE_LIMIT_MS 5000
+
 static json_t *fence_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
 {
     g_autoptr(GPtrArray) devices = cache_objects(call->daemon->cache, &fence_device_type, "fence/");
@@ -94,7 +98,7 @@ static json_t *fence_prove(const VerbCall *call, GError **error)
     g_autoptr(GPtrArray) nodes = cache_objects(call->daemon->cache, &node_type, "node/");
     for (guint i = 0; g_str_equal(driver, node) && i < nodes->len; i++) {
         const Node *other = nodes->pdata[i];
-        if (!g_str_equal(other->name, node) && peer_is_present(call->daemon->peer, (guint32) other->id)) {
+        if (!g_str_equal(other->name, node) && daemon_agent_present(call->daemon, (guint32) other->id)) {
             driver = other->name;
         }
     }
@@ -113,7 +117,8 @@ static gboolean device_contradicts(const VerbCall *call, const char *node, gbool
     g_autoptr(FenceDevice) device = cache_object(call->daemon->cache, &fence_device_type, key, NULL);
     FencePower power = FENCE_POWER_UNKNOWN;
     if (!device || (proven_only && device->state != FENCE_PROVEN) ||
-        !fence_device_status(call->daemon->runner, device, &power, NULL) || power != FENCE_POWER_ON) {
+        !fence_device_status_within(call->daemon->runner, device, DEVICE_LIMIT_MS, &power, NULL) ||
+        power != FENCE_POWER_ON) {
         return FALSE;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,

@@ -63,11 +63,7 @@ static json_t *node_remove_verb(const VerbCall *call, GError **error)
     }
     g_autofree char *target = g_strconcat("node/", node->name, NULL);
     g_autoptr(Operation) operation = operation_new("node.remove", target, NULL, call->daemon->config->node);
-    if (!operation_create(call->daemon, operation, error)) {
-        return NULL;
-    }
-    operation_end(call->daemon, operation, NULL);
-    return operation_view(operation);
+    return operation_create_done(call->daemon, operation, error) ? operation_view(operation) : NULL;
 }
 
 static json_t *token_create(const VerbCall *call, GError **error)

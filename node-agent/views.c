@@ -52,7 +52,7 @@ json_t *view_node(Daemon *daemon, const Node *node, const PacemakerStatus *pacem
     json_t *view =
         json_pack("{s:s,s:I,s:s,s:s?,s:b,s:b,s:b,s:b,s:b}", "name", node->name, "id", (json_int_t) node->id, "ring0",
                   node->ring0, "ring1", node->ring1, "online", online, "standby", seen && seen->standby, "clean", clean,
-                  "dc", seen && seen->is_dc, "agent", peer_is_present(daemon->peer, (guint32) node->id));
+                  "dc", seen && seen->is_dc, "agent", daemon_agent_present(daemon, (guint32) node->id));
     json_object_set_new(view, "fencing", device ? view_fence(device) : json_pack("{s:s}", "state", "unproven"));
     json_object_set_new(view, "status", status ? view_document(&node_status_type, status) : json_null());
     return view;

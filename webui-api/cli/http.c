@@ -17,7 +17,7 @@
 
 #define CONNECT_TIMEOUT_MS 5000L
 #define REQUEST_TIMEOUT_MS 120000L
-#define ANSWER_MAX_BYTES (16u * 1024 * 1024)
+#define ANSWER_MAX_BYTES JSON_ANSWER_MAX_BYTES
 #define STALL_S 120L
 
 struct CliHttp {
@@ -274,7 +274,7 @@ static json_t *transfer_json(const Transfer *transfer, GError **error)
     if (transfer->body->len == 0) {
         return json_object();
     }
-    return json_text_parse(transfer->body->str, (gssize) transfer->body->len, "answer", error);
+    return json_answer_parse(transfer->body->str, (gssize) transfer->body->len, "answer", error);
 }
 
 json_t *cli_http_request(CliHttp *http, const char *method, const char *path, const json_t *body, GError **error)

@@ -3,6 +3,7 @@
  * go stale. */
 #include "webui-api/server/agent_client.h"
 
+#include "common/agent_protocol.h"
 #include "common/error.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 #define AGENT_DOWN "holdfastd is not answering on this node; guests keep running; see `systemctl status holdfastd`"
-#define LINE_MAX_BYTES JSON_TEXT_MAX_BYTES
+#define LINE_MAX_BYTES JSON_ANSWER_MAX_BYTES
 #define CONNECT_TIMEOUT_MS 2000
 
 struct AgentClient {
@@ -169,52 +170,12 @@ static char *stream_line(AgentStream *stream, gint64 deadline_us, int client_fd,
     }
 }
 
-static char *request_text(const AgentRequest *request)
-{
-    g_autoptr(json_t) envelope = json_pack("{s:i, s:s, s:s, s:O, s:s}", "v", 1, "id", request->request_id, "verb",
-                                           request->verb, "args", request->arguments, "user", request->user);
-    g_autofree char *text = json_text_from(envelope);
-    return g_strconcat(text, "\n", NULL);
-}
-
-static json_t *bad_answer(const char *verb, const char *why, GError **error)
-{
-    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
-                "holdfastd's answer to '%s' makes no sense (%s); are holdfastd and holdfast-api of the same version?",
-                verb, why);
-    return NULL;
-}
-
-static json_t *answer_result(const char *line, const AgentRequest *request, GError **error)
-{
-    g_autoptr(GError) problem = NULL;
-    g_autoptr(json_t) answer = json_text_parse(line, -1, "answer", &problem);
-    if (!answer) {
-        return bad_answer(request->verb, problem->message, error);
-    }
-    if (json_integer_value(json_object_get(answer, "v")) != 1) {
-        return bad_answer(request->verb, "its version is not 1", error);
-    }
-    if (json_is_true(json_object_get(answer, "ok"))) {
-        json_t *result = json_object_get(answer, "result");
-        return result ? json_incref(result) : json_object();
-    }
-    json_t *refusal = json_object_get(answer, "error");
-    const char *code = json_string_value(json_object_get(refusal, "code"));
-    const char *message = json_string_value(json_object_get(refusal, "message"));
-    if (!code || !message) {
-        return bad_answer(request->verb, "neither result nor error", error);
-    }
-    g_set_error_literal(error, HOLDFAST_ERROR, holdfast_error_from_name(code), message);
-    return NULL;
-}
-
 static json_t *stream_ask(AgentStream *stream, const AgentRequest *request, int timeout_ms, GError **error)
 {
     gint64 deadline_us = g_get_monotonic_time() + (gint64) timeout_ms * 1000;
-    g_autofree char *text = request_text(request);
+    g_autofree char *text = agent_request_line(request->request_id, request->verb, request->arguments, request->user);
     gsize length = strlen(text);
-    if (length > LINE_MAX_BYTES) {
+    if (length > JSON_TEXT_MAX_BYTES) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
                     "body: too large for holdfastd (%" G_GSIZE_FORMAT " bytes)", length);
         return NULL;
@@ -225,12 +186,13 @@ static json_t *stream_ask(AgentStream *stream, const AgentRequest *request, int 
     WaitResult ended = WAIT_READY;
     g_autofree char *line = stream_line(stream, deadline_us, -1, &ended);
     if (line) {
-        return answer_result(line, request, error);
+        return agent_answer_result(line, request->verb, error);
     }
     if (ended != WAIT_READY) {
         wait_failed(ended, request->verb, error);
     } else if (stream->buffer->len >= LINE_MAX_BYTES) {
-        bad_answer(request->verb, "more than 1 MiB in one line", error);
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "holdfastd's answer to '%s' is larger than 16 MiB",
+                    request->verb);
     } else {
         g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE, AGENT_DOWN " (it hung up)");
     }

@@ -46,7 +46,7 @@ static void test_status(void)
     /* One line for the failed monitor, one for n3: not the older failure, not that of n2, which is clean again. */
     g_assert_cmpuint(g_strv_length(status->failures), ==, 2);
     g_assert_cmpstr(status->failures[0], ==,
-                    "db1_monitor_10000 on n2: error (complete): Simulated action result, 2026-11-20 20:26:27Z");
+                    "db1_monitor_10000 on n2: error (complete): guest 'db1': 1 < 2 && so, 2026-11-20 20:26:27Z");
     g_assert_cmpstr(status->failures[1], ==, "fencing (off) of n3 failed: no confirmation, 2026-11-20 20:23:37Z");
 }
 
