@@ -6,6 +6,8 @@
 #include "common/error.h"
 #include "common/file.h"
 #include "common/ident.h"
+#include "common/lock.h"
+#include "node-agent/images.h"
 #include "storage/image.h"
 
 #include <string.h>
@@ -14,6 +16,7 @@
 #define POLL_MS 250
 #define POWERDOWN_LIMIT_MS 60000
 #define STOPPED_LIMIT_MS 60000
+#define LOCK_TIMEOUT_MS 5000
 
 static const char *target_name(const Operation *operation)
 {
@@ -177,7 +180,8 @@ void drive_image_import(Daemon *daemon, Operation *operation)
     gint64 size_bytes = 0;
     g_autofree char *sha256 = NULL;
     operation_stage(daemon, operation, "converting and checking the image");
-    if (image_import(daemon->runner, name, operation->argument, &size_bytes, &sha256, &error) &&
+    LOCK_AUTO int lock = images_lock(name, LOCK_TIMEOUT_MS, &error);
+    if (lock >= 0 && image_import(daemon->runner, name, operation->argument, &size_bytes, &sha256, &error) &&
         !image_register(daemon, name, size_bytes, sha256, &error)) {
         image_remove(name, NULL);
     }
