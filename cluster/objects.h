@@ -84,7 +84,8 @@ typedef struct {
     gboolean left;  /* it was shut down in order: nobody shall power it on */
 } NodeBoot;
 
-/* image/<name>. The bytes are raw files /var/lib/holdfast/images/<name>.raw on the nodes in `nodes`. */
+/* image/<name>. The bytes are raw files /var/lib/holdfast/images/<name>.raw on the nodes in `nodes`: the one it was
+ * imported on, and those that fetched it since to fill a guest's volume. A file elsewhere is none, and is removed. */
 typedef struct {
     gint64 version; /* 1 */
     char *name;

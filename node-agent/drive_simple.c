@@ -6,8 +6,10 @@
 #include "common/error.h"
 #include "common/file.h"
 #include "common/ident.h"
+#include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/guest_document.h"
+#include "node-agent/images.h"
 #include "storage/image.h"
 
 #include <string.h>
@@ -21,6 +23,7 @@
 #define STORE_RETRY_US G_USEC_PER_SEC
 /* A migration's own limits (copying, hand-over, report) end it before this. */
 #define CHILD_LIMIT_MS (70 * 60 * 1000)
+#define LOCK_TIMEOUT_MS 5000
 
 static const char *target_name(const Operation *operation)
 {
@@ -252,7 +255,8 @@ void drive_image_import(Daemon *daemon, Operation *operation)
     gint64 size_bytes = 0;
     g_autofree char *sha256 = NULL;
     operation_stage(daemon, operation, "converting and checking the image");
-    if (image_import(daemon->runner, name, operation->argument, &size_bytes, &sha256, &error) &&
+    LOCK_AUTO int lock = images_lock(name, LOCK_TIMEOUT_MS, &error);
+    if (lock >= 0 && image_import(daemon->runner, name, operation->argument, &size_bytes, &sha256, &error) &&
         !image_register(daemon, name, size_bytes, sha256, &error)) {
         image_remove(name, NULL);
     }

@@ -4,6 +4,7 @@
  * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their
  * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
+#include "node-agent/images.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
 #include "node-agent/reconcile.h"
@@ -22,7 +23,7 @@
 #define DRIVER_THREADS 64
 #define CALLER_THREADS 16
 #define TICK_S 3
-#define JOIN_RETRY_S 10
+#define LISTEN_RETRY_S 10
 #define STORE_RETRY_US (G_USEC_PER_SEC)
 
 typedef struct {
@@ -75,6 +76,8 @@ static void on_store_change(const char *key, gpointer user_data)
                g_str_has_prefix(name, "cluster/")) {
         daemon_kick_node(daemon);
         daemon_kick_cluster(daemon);
+    } else if (g_str_has_prefix(name, "image/")) {
+        daemon_kick_node(daemon);
     } else if (g_str_has_prefix(name, "fence/")) {
         daemon_kick_cluster(daemon);
     }
@@ -162,6 +165,11 @@ static gboolean join_listen_again(gpointer user_data)
     return join_listen(user_data) ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
 }
 
+static gboolean images_serve_again(gpointer user_data)
+{
+    return images_serve(user_data) ? G_SOURCE_REMOVE : G_SOURCE_CONTINUE;
+}
+
 static void guest_settled_free(gpointer data)
 {
     GuestSettled *settled = data;
@@ -201,7 +209,10 @@ static int daemon_serve(Daemon *daemon, GError **error)
         return EXIT_FAILURE;
     }
     if (!join_listen(daemon)) {
-        g_timeout_add_seconds(JOIN_RETRY_S, join_listen_again, daemon);
+        g_timeout_add_seconds(LISTEN_RETRY_S, join_listen_again, daemon);
+    }
+    if (!images_serve(daemon)) {
+        g_timeout_add_seconds(LISTEN_RETRY_S, images_serve_again, daemon);
     }
     g_unix_signal_add(SIGTERM, on_signal, daemon);
     g_unix_signal_add(SIGINT, on_signal, daemon);

@@ -8,6 +8,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/images.h"
 #include "node-agent/volume_grow.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
@@ -118,7 +119,24 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
 typedef struct {
     GuestWork *work;
     gint64 reported_us;
+    GCancellable *cancellable; /* when the guest is not wanted any more */
 } FillProgress;
+
+static void fill_report(FillProgress *progress, const char *text)
+{
+    const GuestWork *work = progress->work;
+    g_autofree char *key = g_strconcat("guest/", work->manifest->guest.name, NULL);
+    g_autoptr(Guest) guest = cache_object(work->daemon->cache, &guest_type, key, NULL);
+    status_publish(work, TRUE, FALSE, text);
+    if (!guest || guest->deleting) {
+        g_cancellable_cancel(progress->cancellable);
+    }
+}
+
+static void on_fetch_progress(const char *text, gpointer user_data)
+{
+    fill_report(user_data, text);
+}
 
 static void on_fill_progress(gint64 done_bytes, gint64 total_bytes, gpointer user_data)
 {
@@ -128,7 +146,7 @@ static void on_fill_progress(gint64 done_bytes, gint64 total_bytes, gpointer use
         progress->reported_us = now_us;
         g_autofree char *text = g_strdup_printf("writing the image: %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " MiB",
                                                 done_bytes >> 20, total_bytes >> 20);
-        status_publish(progress->work, TRUE, FALSE, text);
+        fill_report(progress, text);
     }
 }
 
@@ -177,8 +195,10 @@ static gboolean initialise(GuestWork *work, GError **error)
             return TRUE;
         }
     }
-    FillProgress progress = {.work = work};
-    if (!volume_set_initialise(&work->set, on_fill_progress, &progress, NULL, error)) {
+    g_autoptr(GCancellable) cancellable = g_cancellable_new();
+    FillProgress progress = {.work = work, .cancellable = cancellable};
+    if (!images_ensure(daemon, work->manifest->volumes, on_fetch_progress, &progress, cancellable, error) ||
+        !volume_set_initialise(&work->set, on_fill_progress, &progress, cancellable, error)) {
         return FALSE;
     }
     if (work->manifest->peer_node && !all_up_to_date(work)) {

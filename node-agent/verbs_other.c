@@ -5,9 +5,10 @@
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "node-agent/images.h"
 #include "node-agent/operation.h"
 #include "node-agent/views.h"
-#include "storage/image.h"
+#include "storage/record.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -64,18 +65,39 @@ static json_t *image_import_verb(const VerbCall *call, GError **error)
                : NULL;
 }
 
+/* BUSY while a guest is still to be filled from it. */
+static gboolean image_is_unused(const VerbCall *call, const char *name, GError **error)
+{
+    g_autoptr(GPtrArray) volumes = cache_objects(call->daemon->cache, &volume_type, "volume/");
+    for (guint i = 0; i < volumes->len; i++) {
+        const Volume *volume = volumes->pdata[i];
+        Record record = {0};
+        char reason[200];
+        g_autofree char *key = record_key(volume->guest);
+        g_autoptr(StoreEntry) entry = cache_get(call->daemon->cache, key);
+        if (g_strcmp0(volume->image, name) == 0 && entry &&
+            record_decode(entry->value, &record, reason, sizeof(reason)) && record.state == RECORD_NEW) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                        "guest '%s' is being created from image '%s': wait until it is ready, or delete it first",
+                        volume->guest, name);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 static json_t *image_delete(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autoptr(Image) image = verb_object(call, &image_type, "image", &revision, error);
-    if (!image) {
+    if (!image || !image_is_unused(call, image->name, error)) {
         return NULL;
     }
     g_autofree char *key = g_strconcat(STORE_ROOT "image/", image->name, NULL);
     if (!store_delete(call->daemon->store, key, revision, error)) {
         return NULL;
     }
-    image_remove(image->name, NULL);
+    images_collect(call->daemon); /* the other nodes follow when they see it, or when they are back */
     return json_object();
 }
 

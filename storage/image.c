@@ -15,16 +15,32 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define QEMU_IMG "/usr/bin/qemu-img"
 #define CHECK_TIMEOUT_MS (10 * 60 * 1000)
 #define CONVERT_TIMEOUT_MS (4 * 60 * 60 * 1000)
-#define HEAD_BYTES (0x10040 + 8) /* as far as the farthest magic number below */
+#define SUFFIX_WHOLE ".raw"
+#define SUFFIX_IMPORTING ".importing"
+#define SUFFIX_RECEIVING ".receiving"
+#define ROOM_RESERVE_BYTES ((gint64) 256 * 1024 * 1024) /* the folder is on the node's system disk */
+#define HEAD_BYTES (0x10040 + 8)                        /* as far as the farthest magic number below */
 
 char *image_path(const char *name)
 {
     return g_strdup_printf(IMAGE_FOLDER "/%s.raw", name);
+}
+
+/* One name for an unfinished file, so what a kill left behind is used up by the next try. */
+static char *unfinished_path(const char *folder, const char *name, const char *suffix)
+{
+    return g_strdup_printf("%s/.%s%s", folder, name, suffix);
+}
+
+static char *whole_path(const char *folder, const char *name)
+{
+    return g_strdup_printf("%s/%s%s", folder, name, SUFFIX_WHOLE);
 }
 
 static gboolean bad_file(GError **error, const char *path, const char *what)
@@ -273,9 +289,8 @@ gboolean image_import_into(const ProcessRunner *runner, const char *folder, cons
     if (g_mkdir_with_parents(folder, 0755) != 0) {
         return holdfast_error_set_errno(error, errno, "cannot make %s", folder);
     }
-    /* One name for the unfinished file, so what a kill left behind is used up by the next try. */
-    g_autofree char *temporary = g_strdup_printf("%s/.%s.importing", folder, name);
-    g_autofree char *path = g_strdup_printf("%s/%s.raw", folder, name);
+    g_autofree char *temporary = unfinished_path(folder, name, SUFFIX_IMPORTING);
+    g_autofree char *path = whole_path(folder, name);
     g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
     if (!fill_temporary(runner, source_path, qcow2, temporary, checksum, &size, error) ||
         !publish(temporary, folder, path, error)) {
@@ -301,6 +316,91 @@ gboolean image_remove(const char *name, GError **error)
     g_autofree char *path = image_path(name);
     if (unlink(path) != 0 && errno != ENOENT) {
         return holdfast_error_set_errno(error, errno, "cannot remove %s", path);
+    }
+    return TRUE;
+}
+
+/* ---- copies from other nodes ---- */
+
+char *image_receiving_path(const char *folder, const char *name)
+{
+    return unfinished_path(folder, name, SUFFIX_RECEIVING);
+}
+
+gboolean image_adopt(const char *folder, const char *name, gint64 size_bytes, const char *sha256,
+                     GCancellable *cancellable, GError **error)
+{
+    g_autofree char *received = image_receiving_path(folder, name);
+    g_autofree char *path = whole_path(folder, name);
+    g_autoptr(GChecksum) checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    CopyOptions options = {.checksum = checksum, .cancellable = cancellable};
+    gint64 size = 0;
+    if (!file_size_get(received, &size, error) || !copy_sparse(received, NULL, &options, error)) {
+        return FALSE;
+    }
+    const char *got = g_checksum_get_string(checksum);
+    if (size != size_bytes || g_strcmp0(got, sha256) != 0) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                    "the copy of image '%s' is not what was imported (%" G_GINT64_FORMAT " bytes with SHA-256 %s, "
+                    "expected %" G_GINT64_FORMAT " with %s)",
+                    name, size, got, size_bytes, sha256);
+        return FALSE;
+    }
+    return publish(received, folder, path, error);
+}
+
+/* The image a file of the folder belongs to; NULL: none. Caller frees. */
+static char *name_of_file(const char *file)
+{
+    static const char *const suffixes[] = {SUFFIX_WHOLE, SUFFIX_IMPORTING, SUFFIX_RECEIVING};
+    for (gsize i = 0; i < G_N_ELEMENTS(suffixes); i++) {
+        const char *start = i == 0 ? file : file + 1;
+        if (g_str_has_suffix(file, suffixes[i]) && (file[0] == '.') == (i > 0)) {
+            g_autofree char *name = g_strndup(start, strlen(start) - strlen(suffixes[i]));
+            return ident_check_name(name, "name", NULL) ? g_steal_pointer(&name) : NULL;
+        }
+    }
+    return NULL;
+}
+
+char **image_folder_names(const char *folder)
+{
+    g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    const char *file;
+    while (dir && (file = g_dir_read_name(dir))) {
+        char *name = name_of_file(file);
+        if (name) {
+            g_hash_table_add(names, name);
+        }
+    }
+    g_autofree char **keys = (char **) g_hash_table_get_keys_as_array(names, NULL);
+    return g_strdupv(keys);
+}
+
+void image_folder_clean(const char *folder, const char *name)
+{
+    g_autofree char *whole = whole_path(folder, name);
+    g_autofree char *importing = unfinished_path(folder, name, SUFFIX_IMPORTING);
+    g_autofree char *receiving = unfinished_path(folder, name, SUFFIX_RECEIVING);
+    unlink(whole);
+    unlink(importing);
+    unlink(receiving);
+}
+
+gboolean image_folder_has_room(const char *folder, const char *name, gint64 data_bytes, GError **error)
+{
+    struct statvfs room;
+    if (g_mkdir_with_parents(folder, 0755) != 0 || statvfs(folder, &room) != 0) {
+        return holdfast_error_set_errno(error, errno, "image folder %s", folder);
+    }
+    gint64 free_bytes = (gint64) room.f_bavail * (gint64) room.f_frsize;
+    if (data_bytes + ROOM_RESERVE_BYTES > free_bytes) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NO_SPACE,
+                    "image '%s' needs %" G_GINT64_FORMAT " MiB in %s, where %" G_GINT64_FORMAT
+                    " MiB are free and %" G_GINT64_FORMAT " MiB must stay so: delete images",
+                    name, data_bytes >> 20, folder, free_bytes >> 20, ROOM_RESERVE_BYTES >> 20);
+        return FALSE;
     }
     return TRUE;
 }

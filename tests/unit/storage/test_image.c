@@ -7,6 +7,7 @@
 #include "storage/copy.h"
 
 #include <glib/gstdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -258,6 +259,77 @@ static void test_names(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     g_assert_cmpstr(path, ==, IMAGE_FOLDER "/debian.raw");
 }
 
+/* ---- the folder ---- */
+
+static void put(const Fixture *f, const char *file, const char *content)
+{
+    g_autofree char *path = g_build_filename(f->images, file, NULL);
+    g_mkdir_with_parents(f->images, 0700);
+    g_assert_true(g_file_set_contents(path, content, -1, NULL));
+}
+
+static int by_name(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static void assert_folder_names(const Fixture *f, const char *expected)
+{
+    g_auto(GStrv) names = image_folder_names(f->images);
+    qsort(names, g_strv_length(names), sizeof(*names), by_name);
+    g_autofree char *text = g_strjoinv(" ", names);
+    g_assert_cmpstr(text, ==, expected);
+}
+
+static void test_folder(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    assert_folder_names(f, ""); /* no folder yet */
+    put(f, "debian.raw", "x");
+    put(f, ".debian.importing", "x");
+    put(f, ".alma.receiving", "x");
+    put(f, ".suse.raw", "x"); /* not ours, all of these */
+    put(f, "notes.txt", "x");
+    put(f, "suse.receiving", "x");
+    put(f, "Bad_Name.raw", "x");
+    assert_folder_names(f, "alma debian");
+    image_folder_clean(f->images, "debian");
+    assert_folder_names(f, "alma");
+    image_folder_clean(f->images, "alma");
+    image_folder_clean(f->images, "never-there");
+    g_assert_cmpuint(files_in(f->images), ==, 4);
+}
+
+static void test_adopt(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    GError *error = NULL;
+    g_autofree char *sha = g_compute_checksum_for_string(G_CHECKSUM_SHA256, "content", -1);
+    g_assert_false(image_adopt(f->images, "debian", 7, sha, NULL, &error)); /* nothing was received */
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND);
+    g_clear_error(&error);
+    put(f, ".debian.receiving", "contenT");
+    g_assert_false(image_adopt(f->images, "debian", 7, sha, NULL, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED);
+    g_clear_error(&error);
+    put(f, ".debian.receiving", "content");
+    g_assert_false(image_adopt(f->images, "debian", 8, sha, NULL, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED);
+    g_clear_error(&error);
+    g_assert_true(image_adopt(f->images, "debian", 7, sha, NULL, &error));
+    g_assert_no_error(error);
+    g_autofree char *path = g_build_filename(f->images, "debian.raw", NULL);
+    g_assert_cmpint(g_access(path, F_OK), ==, 0);
+    g_assert_cmpuint(files_in(f->images), ==, 1);
+}
+
+static void test_room(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    GError *error = NULL;
+    g_assert_false(image_folder_has_room(f->images, "debian", (gint64) 1 << 60, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NO_SPACE);
+    g_assert_nonnull(strstr(error->message, "image 'debian' needs 1099511627776 MiB in "));
+    g_clear_error(&error);
+}
+
 /* ---- copy ---- */
 
 static void on_progress(gint64 done, gint64 total, gpointer user_data)
@@ -309,6 +381,9 @@ int main(int argc, char **argv)
     g_test_add("/image/qcow2", Fixture, NULL, setup, test_qcow2, teardown);
     g_test_add("/image/disk-full", Fixture, NULL, setup, test_disk_full, teardown);
     g_test_add("/image/names", Fixture, NULL, setup, test_names, teardown);
+    g_test_add("/image/folder", Fixture, NULL, setup, test_folder, teardown);
+    g_test_add("/image/adopt", Fixture, NULL, setup, test_adopt, teardown);
+    g_test_add("/image/room", Fixture, NULL, setup, test_room, teardown);
     g_test_add("/image/copy", Fixture, NULL, setup, test_copy, teardown);
     return g_test_run();
 }
