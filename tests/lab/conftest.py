@@ -33,6 +33,7 @@ def pytest_configure(config):
     config.resume = {"build": results.build_key(base_name()), "names": [], "ran": set()} if config.getoption("--resume") else None
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
     if not config.resume:
         return

@@ -400,27 +400,30 @@ class Lab:
             return None
 
     def wait_cluster(self, timeout_s=300):
-        """Wait until every node says that it is quorate and sees every node online."""
+        """Wait until every node says that it is quorate and sees every node online. One node is asked at a time, and the next when it is
+        content: nodes that start up share this machine's cores with whoever answers."""
         state, deadline = self.state, time.monotonic() + timeout_s
         lacking = dict.fromkeys(state.names, "not asked")
         while True:
-            for name in list(lacking):
-                lacking[name] = cluster.missing(self.holdfast_status(name), state.names)
-            lacking = {name: text for name, text in lacking.items() if text}
-            if not lacking:
-                return
+            name = next(iter(lacking))
+            lacking[name] = cluster.missing(self.holdfast_status(name), state.names)
+            if not lacking[name]:
+                del lacking[name]
+                if not lacking:
+                    return
+                continue
             if time.monotonic() > deadline:
                 told = "; ".join(f"{name}: {text}" for name, text in lacking.items())
                 raise LabError(f"no whole cluster within {timeout_s:.0f} s ({told})")
             time.sleep(1)
 
-    def prove(self, timeout_s=600):
-        """Prove the fencing of every node, one after another, each asked for through another node."""
+    def prove(self, timeout_s=600, only=None):
+        """Prove the fencing of every node (or of `only` these), one after another, each asked for through the node after it."""
         names = self.state.names
         if len(names) < 2:
             raise LabError("fencing can only be proven with two nodes or more")
-        for index, name in enumerate(names):
-            through = names[(index + 1) % len(names)]
+        for name in only or names:
+            through = names[(names.index(name) + 1) % len(names)]
             self.ssh(through, f"holdfast fence prove {name} --wait", timeout_s=timeout_s)
             self.say(f"fencing of {name} proven (asked through {through})")
             self.wait(name)

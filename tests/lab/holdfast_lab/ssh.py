@@ -18,7 +18,7 @@ class Ssh:
 
     def options(self, node):
         return ["-i", str(self.lab.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
+                "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
                 "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ControlMaster=auto",
                 "-o", "ControlPersist=300", "-o", f"ControlPath={self.lab.node(node['name']).ssh_socket}"]
 
