@@ -196,6 +196,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     load_until_done(daemon);
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
+    daemon_blackbox_begin(daemon);
     if (!agent_socket_new(daemon, LOCAL_CALL_SOCKET, error)) {
         return EXIT_FAILURE;
     }

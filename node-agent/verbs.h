@@ -21,7 +21,7 @@ typedef struct {
 } Verb;
 
 /* One table per file, each ends with a NULL name. */
-extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_other[];
+extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_incident[], verbs_other[];
 
 /* NULL with UNSUPPORTED for an unknown verb. */
 json_t *verb_run(Daemon *daemon, const char *name, json_t *arguments, const char *user, GError **error);
