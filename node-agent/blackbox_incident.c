@@ -174,7 +174,8 @@ typedef struct {
     char *boot;              /* of the node's newest line so far; owned */
     gint64 sign_us, line_us; /* newest sign of life, newest line */
     gint64 suspected_us;
-    GPtrArray *words; /* of IncidentEntry, borrowed: facts the node said of itself and gaps, since the last incident */
+    GPtrArray *words; /* of IncidentEntry, borrowed: since the last incident: facts the node said of itself,
+                       * gaps, and disks frozen for want of it */
 } Walk;
 
 static void first_time(gint64 *place, gint64 at_us)
@@ -247,33 +248,6 @@ static void take_word(Incident *incident, const IncidentEntry *entry)
         first_text(place, line->text);
     }
     incident->no_quorum |= entry->fact->kind == FACT_NO_QUORUM;
-}
-
-static Incident *incident_open(Walk *walk, gint64 at_us, gboolean noticed)
-{
-    Incident *incident = g_new0(Incident, 1);
-    incident->node = walk->node;
-    incident->boot = g_strdup(walk->boot);
-    incident->noticed = noticed;
-    incident->detected_us = at_us;
-    incident->suspected_us = walk->suspected_us && at_us - walk->suspected_us < EVIDENCE_US ? walk->suspected_us : 0;
-    incident->heard = walk->sign_us && at_us - walk->sign_us < SIGN_US;
-    incident->begin_us = incident->heard          ? MIN(walk->sign_us, at_us)
-                         : incident->suspected_us ? incident->suspected_us
-                                                  : at_us;
-    incident->last_line_us = walk->line_us;
-    incident->guests = g_ptr_array_new_with_free_func(guest_free);
-    incident->gaps = g_ptr_array_new_with_free_func(g_free);
-    for (guint i = 0; i < walk->words->len; i++) {
-        const IncidentEntry *word = walk->words->pdata[i];
-        if (at_us - word->at_us <= EVIDENCE_US) {
-            take_word(incident, word);
-        }
-    }
-    g_ptr_array_set_size(walk->words, 0);
-    g_ptr_array_add(walk->found, incident);
-    walk->open = incident;
-    return incident;
 }
 
 /* --- facts about the node, said by others
@@ -435,6 +409,38 @@ static void take_guest(Incident *incident, const IncidentEntry *entry)
 /* --- the walk
  * ---------------------------------------------------------------------------------------------------------------- */
 
+static Incident *incident_open(Walk *walk, gint64 at_us, gboolean noticed)
+{
+    Incident *incident = g_new0(Incident, 1);
+    incident->node = walk->node;
+    incident->boot = g_strdup(walk->boot);
+    incident->noticed = noticed;
+    incident->detected_us = at_us;
+    incident->suspected_us = walk->suspected_us && at_us - walk->suspected_us < EVIDENCE_US ? walk->suspected_us : 0;
+    incident->heard = walk->sign_us && at_us - walk->sign_us < SIGN_US;
+    incident->begin_us = incident->heard          ? MIN(walk->sign_us, at_us)
+                         : incident->suspected_us ? incident->suspected_us
+                                                  : at_us;
+    incident->last_line_us = walk->line_us;
+    incident->guests = g_ptr_array_new_with_free_func(guest_free);
+    incident->gaps = g_ptr_array_new_with_free_func(g_free);
+    for (guint i = 0; i < walk->words->len; i++) {
+        const IncidentEntry *word = walk->words->pdata[i];
+        if (at_us - word->at_us > EVIDENCE_US) {
+            continue;
+        }
+        if (word->fact && word->fact->kind == FACT_FROZEN) {
+            take_replica(incident, word); /* DRBD misses a peer sooner than corosync does */
+        } else {
+            take_word(incident, word);
+        }
+    }
+    g_ptr_array_set_size(walk->words, 0);
+    g_ptr_array_add(walk->found, incident);
+    walk->open = incident;
+    return incident;
+}
+
 /* Its first line of another life than before. */
 static void walk_reboot(Walk *walk, const IncidentEntry *entry)
 {
@@ -464,12 +470,13 @@ static void walk_own(Walk *walk, const IncidentEntry *entry)
     walk->sign_us = walk->line_us = entry->at_us;
 }
 
+/* What counts for an incident that may follow. */
 static void walk_word(Walk *walk, const IncidentEntry *entry)
 {
-    if (walk->open && !walk->open->member_us) {
-        take_word(walk->open, entry);
-    } else {
+    if (!walk->open || walk->open->member_us) {
         g_ptr_array_add(walk->words, (gpointer) entry);
+    } else if (entry->node == walk->node) {
+        take_word(walk->open, entry);
     }
 }
 
@@ -496,7 +503,9 @@ static void walk_entry(Walk *walk, const IncidentEntry *entry)
     if (own && entry->line->kind == BLACKBOX_HEARD) {
         walk->sign_us = MAX(walk->sign_us, entry->at_us);
     }
-    if (own && (entry->fact || entry->line->kind == BLACKBOX_GAP)) {
+    gboolean frozen = entry->fact && entry->fact->kind == FACT_FROZEN;
+    if (own ? !frozen && (entry->fact || entry->line->kind == BLACKBOX_GAP)
+            : frozen && g_strcmp0(entry->fact->node, walk->node) == 0) {
         walk_word(walk, entry);
     }
     if (!own && entry->fact && g_strcmp0(entry->fact->node, walk->node) == 0) {

@@ -112,9 +112,17 @@ static void in_start(Fixture *fixture)
     fixture->thread = g_thread_new("accept", run_loop, fixture);
 }
 
+static gboolean on_quit(gpointer loop)
+{
+    g_main_loop_quit(loop);
+    return G_SOURCE_REMOVE;
+}
+
 static void in_stop(Fixture *fixture)
 {
-    g_main_loop_quit(fixture->loop);
+    g_autoptr(GSource) quit = g_idle_source_new(); /* the loop may not be running yet */
+    g_source_set_callback(quit, on_quit, fixture->loop, NULL);
+    g_source_attach(quit, fixture->context);
     g_thread_join(fixture->thread);
     g_main_loop_unref(fixture->loop);
     blackbox_free(fixture->in);
