@@ -5,7 +5,11 @@
 #include "common/ident.h"
 #include "common/log.h"
 
+#include <glib/gstdio.h>
 #include <string.h>
+#include <time.h>
+
+#define KEEP_REMOVED_S (7 * 86400) /* files of a node that was removed from the cluster */
 
 void blackbox_peer_free(BlackboxPeer *peer)
 {
@@ -83,7 +87,7 @@ void blackbox_take(Blackbox *box, BlackboxLine *line)
     }
 }
 
-/* Nodes that are in the cluster or have left a file. */
+/* Nodes that have a file here. */
 static GPtrArray *known_nodes(Blackbox *box)
 {
     g_autoptr(GHashTable) seen = g_hash_table_new(g_str_hash, g_str_equal);
@@ -98,6 +102,35 @@ static GPtrArray *known_nodes(Blackbox *box)
         }
     }
     return nodes;
+}
+
+static gboolean is_in_cluster(const GPtrArray *peers, const char *node)
+{
+    for (guint i = 0; i < peers->len; i++) {
+        if (g_str_equal(((const BlackboxPeer *) peers->pdata[i])->name, node)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+void blackbox_prune(Blackbox *box)
+{
+    static const char *const endings[] = {".log", ".log.old"};
+    g_autoptr(GPtrArray) peers = box->config->peers(box->config->user_data);
+    g_autoptr(GPtrArray) nodes = known_nodes(box);
+    g_ptr_array_set_free_func(peers, (GDestroyNotify) blackbox_peer_free);
+    for (guint i = 0; i < nodes->len; i++) {
+        const char *node = nodes->pdata[i];
+        for (gsize e = 0; e < G_N_ELEMENTS(endings); e++) {
+            g_autofree char *path = g_strdup_printf("%s/%s%s", box->config->folder, node, endings[e]);
+            GStatBuf status;
+            if (!g_str_equal(node, box->config->node) && !is_in_cluster(peers, node) && g_stat(path, &status) == 0 &&
+                status.st_mtime < time(NULL) - KEEP_REMOVED_S) {
+                g_unlink(path);
+            }
+        }
+    }
 }
 
 typedef struct {

@@ -55,6 +55,8 @@ gboolean blackbox_stopping(Blackbox *box);
 void blackbox_pause(Blackbox *box, int ms);
 /* Ring of a node whose name was checked. */
 BlackboxRing *blackbox_ring(Blackbox *box, const char *node);
+/* Delete old files of nodes that are no longer in the cluster. */
+void blackbox_prune(Blackbox *box);
 /* Certificates, read once; FAILED while they cannot be. */
 gboolean blackbox_tls_load(Blackbox *box, GError **error);
 /* The common name the other end's certificate gives it. NULL: none. Caller frees. */

@@ -177,6 +177,7 @@ gpointer blackbox_journal_run(gpointer user_data)
         sd_id128_to_string(boot, reader.this_boot);
     }
     blackbox_ring_each(blackbox_ring(reader.box, reader.box->config->node), on_own_line, &reader);
+    blackbox_prune(reader.box); /* at every start of the daemon is often enough */
     while (!blackbox_stopping(reader.box)) {
         tend_senders(&reader);
         if (!reader.journal && !journal_open(&reader)) {

@@ -14,9 +14,11 @@
 #include "common/log.h"
 
 #include <glib-unix.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define WORKER_THREADS 32
 #define DRIVER_THREADS 64
@@ -234,5 +236,7 @@ int main(int argc, char **argv)
     if (error) {
         log_line(LOG_LEVEL_ERROR, "%s", error->message);
     }
-    return code;
+    /* Other threads still run, some inside TLS: exit() would take the libraries' state away under them. */
+    fflush(NULL);
+    _exit(code);
 }
