@@ -9,10 +9,10 @@
 
 #define CONNECTIONS_MAX 80 /* a cell has at most 32 nodes; an old connection of each may be dying */
 #define STRANGER_TIME_S 10
-#define CLOCK_STEP_US 5000      /* a new mark when the clocks' difference changed by this much, */
-#define CLOCK_MARK_US 600000000 /* or after ten minutes */
-#define SYNC_US (5 * G_USEC_PER_SEC)
-#define THROTTLE_US 10000 /* between two messages with lines: 4800 lines a second are plenty */
+#define CLOCK_STEP_US 5000            /* a new mark when the clocks' difference changed by this much, */
+#define CLOCK_MARK_US 600000000       /* or after ten minutes */
+#define SYNC_US (10 * G_USEC_PER_SEC) /* so much of the peers' lines may be lost when the whole cluster loses power */
+#define THROTTLE_US 10000             /* between two messages with lines: 4800 lines a second are plenty */
 
 typedef struct {
     Blackbox *box;

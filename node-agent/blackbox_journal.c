@@ -160,11 +160,8 @@ static gboolean follow(Reader *reader)
             tend_senders(reader);
         }
     }
-    if (code >= 0) {
-        blackbox_ring_sync(blackbox_ring(reader->box, reader->box->config->node));
-        code = sd_journal_wait(reader->journal, WAIT_US);
-    }
-    return code >= 0;
+    /* Our own file is never synced: what a crash takes from it comes from the journal again. */
+    return code >= 0 && sd_journal_wait(reader->journal, WAIT_US) >= 0;
 }
 
 gpointer blackbox_journal_run(gpointer user_data)

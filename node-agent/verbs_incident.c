@@ -7,6 +7,7 @@
 #include "common/error.h"
 
 #define LIST_MAX 100
+#define LIST_GUESTS_MAX 1500 /* together: an answer has at most 1 MiB */
 
 /* One question at a time: each may read 4 MiB of every node. */
 static GMutex reading;
@@ -75,8 +76,14 @@ static json_t *incident_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
     g_mutex_unlock(&reading);
     g_autoptr(GPtrArray) incidents = incident_find(log, g_get_real_time());
     json_t *list = json_array();
+    guint n_guests = 0;
     for (guint i = incidents->len; i > 0 && json_array_size(list) < LIST_MAX; i--) {
-        json_array_append_new(list, incident_summary(incidents->pdata[i - 1]));
+        const Incident *incident = incidents->pdata[i - 1];
+        n_guests += incident->guests->len;
+        if (n_guests > LIST_GUESTS_MAX && json_array_size(list) > 0) {
+            break;
+        }
+        json_array_append_new(list, incident_summary(incident));
     }
     return list;
 }
