@@ -8,6 +8,7 @@
 #include "cluster/pacemaker.h"
 #include "cluster/peer.h"
 #include "common/worker.h"
+#include "node-agent/blackbox.h"
 #include "node-agent/cache.h"
 
 #define DAEMON_VERSION "0.1.0"
@@ -29,6 +30,7 @@ typedef struct {
     Worker *drivers; /* operations, which may take an hour: they must not keep the loops from running */
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
+    Blackbox *blackbox;
 
     gint64 status_at_us;       /* "node" task only: when this node's figures were last published */
     GHashTable *agents_absent; /* "cluster" task only: node -> gint64, since when its holdfastd is out of the group */
@@ -73,6 +75,9 @@ void daemon_kick_guest(Daemon *daemon, const char *guest);
 void daemon_kick_cluster(Daemon *daemon); /* what the DC does: projection, deletions, operations */
 void daemon_kick_node(Daemon *daemon);
 void daemon_kick_operation(Daemon *daemon, const char *id);
+
+/* Stream to the peers and keep what they stream (blackbox_daemon.c); in the main thread, once the cache is loaded. */
+void daemon_blackbox_begin(Daemon *daemon);
 
 /* Call another node's holdfastd by name. */
 json_t *daemon_peer_call(Daemon *daemon, const char *node, const char *verb, json_t *arguments, int timeout_ms,

@@ -15,9 +15,11 @@
 #include "common/log.h"
 
 #include <glib-unix.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define WORKER_THREADS 32
 #define DRIVER_THREADS 64
@@ -205,6 +207,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     load_until_done(daemon);
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
+    daemon_blackbox_begin(daemon);
     if (!agent_socket_new(daemon, LOCAL_CALL_SOCKET, error)) {
         return EXIT_FAILURE;
     }
@@ -245,5 +248,7 @@ int main(int argc, char **argv)
     if (error) {
         log_line(LOG_LEVEL_ERROR, "%s", error->message);
     }
-    return code;
+    /* Other threads still run, some inside TLS: exit() would take the libraries' state away under them. */
+    fflush(NULL);
+    _exit(code);
 }

@@ -12,6 +12,7 @@
 #include "cluster/pacemaker.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/log.h"
 #include "storage/record.h"
 
 #define QUORUM_TIMEOUT_MS 1000
@@ -125,7 +126,13 @@ gboolean claim_start(OcfAgent *agent, GError **error)
         !abandoned_handover_undo(agent, error)) {
         return FALSE;
     }
-    return record_update(agent->store, agent->guest, claim_rule, &context, NULL, NULL, error);
+    Record before, after;
+    if (!record_update(agent->store, agent->guest, claim_rule, &context, &before, &after, error)) {
+        return FALSE;
+    }
+    log_line(LOG_LEVEL_NOTICE, "guest '%s': claimed, generation %lld, owner before: %s", agent->guest,
+             (long long) after.generation, before.owner[0] ? before.owner : "nobody");
+    return TRUE;
 }
 
 static gboolean stop_rule(const Record *before, gpointer user_data G_GNUC_UNUSED, Record *after, char *reason,

@@ -108,6 +108,8 @@ static const Route routes[] = {
     {"DELETE", API "/operations/{id}", ROUTE_CALL, "op.cancel", 202, NULL, NULL},
 
     {"GET", API "/events", ROUTE_EVENTS, "event.list", 200, NULL, events_query},
+    {"GET", API "/incidents", ROUTE_CALL, "incident.list", 200, NULL, NULL},
+    {"GET", API "/incidents/{id}", ROUTE_CALL, "incident.show", 200, NULL, NULL},
     {"POST", API "/tokens", ROUTE_CALL, "token.create", 200, token_create_body, NULL},
     {.method = NULL},
 };

@@ -258,6 +258,40 @@ static void test_image_import(Fixture *fixture, gconstpointer unused)
     fixture_stop_api(fixture);
 }
 
+#define INCIDENT                                                                                                       \
+    "\"id\":\"n1-3f2a9c1b\",\"node\":\"n1\",\"state\":\"over\",\"began_at\":\"2026-01-02T03:04:05.000Z\","             \
+    "\"reason\":{\"kind\":\"silent\",\"text\":\"n1 fell silent\",\"certain\":false,\"evidence\":[\"one\",\"two\"]},"   \
+    "\"phases\":[{\"name\":\"notice\",\"ms\":5000},{\"name\":\"fence\",\"ms\":250}],\"outage_ms\":5250,"               \
+    "\"guests\":[{\"name\":\"web1\",\"what\":\"moved\",\"from\":\"n1\",\"to\":\"n2\",\"generation\":9,\"outage_ms\":"  \
+    "5250}]"
+
+static void test_incidents(Fixture *fixture, gconstpointer unused)
+{
+    (void) unused;
+    fake_agent_result(fixture->agent, "incident.list", "[{" INCIDENT "}]");
+    g_auto(Result) list = run(fixture, FALSE, "incident list");
+    g_assert_nonnull(strstr(list.out, "n1-3f2a9c1b"));
+    g_assert_nonnull(strstr(list.out, "web1 to n2"));
+    fake_agent_result(
+        fixture->agent, "incident.show",
+        "{" INCIDENT ",\"fence\":{\"asked_at\":\"x\",\"device\":\"fence-n1\",\"done_by\":\"n2\"},"
+        "\"not_known\":[\"why\"],\"timeline\":["
+        "{\"ms\":-1500,\"node\":\"n1\",\"source\":\"kernel\",\"text\":\"last\\u001b[2J words\",\"dead\":true},"
+        "{\"ms\":7,\"node\":\"n2\",\"source\":\"corosync\",\"text\":\"chatter\",\"dead\":false},"
+        "{\"ms\":5000,\"node\":\"n2\",\"source\":\"corosync\",\"text\":\"gone\",\"what\":\"lost\"}]}");
+    g_auto(Result) show = run(fixture, FALSE, "incident show n1-3f2a9c1b");
+    g_autofree char *args = fake_agent_args(fixture->agent, "incident.show");
+    g_assert_cmpstr(args, ==, "{\"id\":\"n1-3f2a9c1b\"}");
+    g_assert_nonnull(strstr(show.out, "n1 fell silent (as far as evidence tells)"));
+    g_assert_nonnull(strstr(show.out, "notice 5.0 s + fence 250 ms = 5.2 s"));
+    g_assert_nonnull(strstr(show.out, "device fence-n1, used by n2, not ended"));
+    g_assert_nonnull(strstr(show.out, "-1.500 *n1"));
+    g_assert_null(strchr(show.out, '\033'));
+    g_assert_null(strstr(show.out, "chatter"));
+    g_auto(Result) all = run(fixture, FALSE, "incident show --all n1-3f2a9c1b");
+    g_assert_nonnull(strstr(all.out, "chatter"));
+}
+
 static void test_events(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
@@ -297,5 +331,6 @@ int main(int argc, char **argv)
     add("/cli/unreachable", test_unreachable);
     add("/cli/image-import", test_image_import);
     add("/cli/events", test_events);
+    add("/cli/incidents", test_incidents);
     return g_test_run();
 }
