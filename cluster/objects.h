@@ -137,7 +137,9 @@ typedef struct {
     char *connection;       /* "Connected", "WFConnection", "SyncSource", ..., "StandAlone" */
     gboolean suspended;     /* I/O is frozen */
     gint64 resync_permille; /* 0..1000; 1000 when not resyncing */
-    char *gate;             /* "open", "closed", "absent" */
+    gint64 resync_left_s;   /* at the rate of the last seconds; 0: not resyncing, or not known */
+    gint64 out_of_sync_kib;
+    char *gate; /* "open", "closed", "absent" */
 } VolumeStatus;
 
 typedef struct {

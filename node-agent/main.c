@@ -4,6 +4,7 @@
  * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their
  * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
+#include "node-agent/drbd_watch.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
 #include "node-agent/reconcile.h"
@@ -180,6 +181,7 @@ static gboolean daemon_open(Daemon *daemon, GError **error)
     daemon->store = daemon->config ? store_new_for_node(error) : NULL;
     if (!daemon->store) {
         return FALSE;
+    daemon->resyncs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     }
     daemon->loop = g_main_loop_new(NULL, FALSE);
     daemon->worker = worker_new(WORKER_THREADS, daemon);
@@ -211,6 +213,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     sd_notify(0, "READY=1\nSTATUS=serving");
     g_main_loop_run(daemon->loop);
     sd_notify(0, "STOPPING=1");
+    drbd_watch_start(daemon);
     reconcile_mark_left(daemon);
     /* Work under way in other threads is level-triggered and continues after the next start: leave without waiting for
      * it. */

@@ -8,6 +8,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/resync.h"
 #include "storage/record.h"
 #include "vmm/network.h"
 
@@ -103,6 +104,7 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
     status->vmm = g_strdup(vmm_state_name(guest_engine(&work->manifest->guest)->query(run_folder, name)));
     if (!gone) {
         volume_set_status(&work->set, status->volumes);
+        resync_fill(daemon, name, status->volumes);
     }
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/guest/%s", daemon->config->node, name);
     g_autofree char *text = object_to_text(&guest_status_type, status);
@@ -319,13 +321,14 @@ static gboolean converge(GuestWork *work)
         return FALSE;
     }
     gboolean is_new = work->record.state == RECORD_NEW;
+    /* First of all: until it is recorded, a fail-over may choose that peer. */
+    gboolean recorded = mark_known_stale_peer(work);
     gboolean ready = replica_converge(work, is_new, &error);
     status_publish(work, ready, FALSE, error ? error->message : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
-    gboolean recorded = mark_known_stale_peer(work);
     if (ready) {
         clear_after_resync(work);
     }
@@ -351,8 +354,8 @@ static char *situation(const GuestWork *work)
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
-        g_string_append_printf(text, "%s %s/%s %s/%s %d %d|", state.connection, state.role, state.peer_role, state.disk,
-                               state.peer_disk, state.suspended, state.resync_permille / 10);
+        g_string_append_printf(text, "%s %s/%s %s/%s %d|", state.connection, state.role, state.peer_role, state.disk,
+                               state.peer_disk, state.suspended);
     }
     return g_string_free(text, FALSE);
 }
@@ -400,7 +403,11 @@ void reconcile_guest(const char *key, gpointer user_data)
         return;
     }
     g_autofree char *before = situation(&work);
+    gboolean progress_due = resync_look(daemon, &manifest->guest);
     if (is_settled(daemon, name, before)) {
+        if (progress_due) {
+            status_publish(&work, TRUE, FALSE, NULL);
+        }
         return;
     }
     gboolean well = converge(&work);

@@ -38,11 +38,12 @@ static const struct {
                       "migrate\",\"node\":\"n1\","
                       "\"stage\":\"copying\",\"state\":\"cancelled\",\"target\":\"guest/"
                       "web1\",\"total\":2,\"unit\":\"bytes\",\"version\":1}"},
-    {&guest_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"gone\":true,\"guest\":\"web1\",\"node\":\"n1\","
-                         "\"ready\":true,\"version\":1,\"vmm\":"
-                         "\"running\",\"volumes\":[{\"connection\":\"Connected\",\"disk\":\"UpToDate\",\"gate\":"
-                         "\"open\",\"index\":0,\"peer_disk\":"
-                         "\"Inconsistent\",\"resync_permille\":1000,\"role\":\"Primary\",\"suspended\":true}]}"},
+    {&guest_status_type,
+     "{\"boot_id\":\"b\",\"condition\":\"\",\"gone\":true,\"guest\":\"web1\",\"node\":\"n1\","
+     "\"ready\":true,\"version\":1,\"vmm\":"
+     "\"running\",\"volumes\":[{\"connection\":\"Connected\",\"disk\":\"UpToDate\",\"gate\":"
+     "\"open\",\"index\":0,\"out_of_sync_kib\":7,\"peer_disk\":"
+     "\"Inconsistent\",\"resync_left_s\":20,\"resync_permille\":1000,\"role\":\"Primary\",\"suspended\":true}]}"},
     {&node_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"kvm\":true,\"memory_free_mib\":100,"
                         "\"memory_mib\":2048,\"node\":\"n1\","
                         "\"pool_metadata_permille\":20,\"pool_size_mib\":9000,\"pool_used_permille\":10,\"product_"
