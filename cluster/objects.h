@@ -105,6 +105,7 @@ typedef struct {
     char *proven_at;   /* RFC 3339 */
     gint64 proven_ms;  /* how long the shot took until power was reported off */
     char *detail;      /* last result for people */
+    gint64 revision;   /* not in the document: its mod_revision, where somebody needs it (0: not looked up) */
 } FenceDevice;
 
 /* op/<id>: a long operation as the API shows it. Terminal states are kept by a lease of one day. */

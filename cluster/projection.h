@@ -21,7 +21,12 @@ typedef struct {
     GPtrArray *fence_devices; /* of FenceDevice */
     GPtrArray *guests;        /* of ProjectionGuest */
     GPtrArray *node_statuses; /* of NodeStatus, for the nodes' memory; may be NULL, then the CIB's figures stay */
+    /* of char *: nodes whose device's secrets every online node holds (fence_secret_everywhere); NULL: none */
+    GPtrArray *secrets_stored;
 } ProjectionInput;
+
+/* Meta attribute of a fence device: FenceDevice.revision. */
+#define PROJECTION_REVISION "hf-revision"
 
 /* Whether a guest of this name can be in the CIB: "fence-..." and "hf-..." are ours, "cib-bootstrap-options" is
  * Pacemaker's. For the check of a new guest's name; INVALID begins with "name". */

@@ -5,6 +5,7 @@
  * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
 #include "node-agent/drbd_watch.h"
+#include "node-agent/fence_secrets.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
 #include "node-agent/reconcile.h"
@@ -77,6 +78,9 @@ static void on_store_change(const char *key, gpointer user_data)
         daemon_kick_node(daemon);
         daemon_kick_cluster(daemon);
     } else if (g_str_has_prefix(name, "fence/")) {
+        daemon_kick_node(daemon); /* the files of its secrets */
+        daemon_kick_cluster(daemon);
+    } else if (g_str_has_prefix(name, "status/") && g_str_has_suffix(name, "/secrets")) {
         daemon_kick_cluster(daemon);
     }
 }
@@ -177,11 +181,11 @@ static gboolean daemon_open(Daemon *daemon, GError **error)
     daemon->runner = process_runner_default();
     daemon->published = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, guest_settled_free);
+    daemon->resyncs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->config = node_config_read(error);
     daemon->store = daemon->config ? store_new_for_node(error) : NULL;
     if (!daemon->store) {
         return FALSE;
-    daemon->resyncs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     }
     daemon->loop = g_main_loop_new(NULL, FALSE);
     daemon->worker = worker_new(WORKER_THREADS, daemon);
@@ -196,6 +200,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     static const PeerEvents events = {.on_call = on_call, .on_members = on_members};
     reconcile_resume_replicas(daemon);
     load_until_done(daemon);
+    fence_secrets_write(daemon);
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
     if (!agent_socket_new(daemon, LOCAL_CALL_SOCKET, error)) {
@@ -208,12 +213,12 @@ static int daemon_serve(Daemon *daemon, GError **error)
     g_unix_signal_add(SIGINT, on_signal, daemon);
     g_timeout_add_seconds(TICK_S, on_tick, daemon);
     on_tick(daemon);
+    drbd_watch_start(daemon);
     log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node,
              daemon->config->cluster);
     sd_notify(0, "READY=1\nSTATUS=serving");
     g_main_loop_run(daemon->loop);
     sd_notify(0, "STOPPING=1");
-    drbd_watch_start(daemon);
     reconcile_mark_left(daemon);
     /* Work under way in other threads is level-triggered and continues after the next start: leave without waiting for
      * it. */

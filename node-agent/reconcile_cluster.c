@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "fencing/device.h"
 #include "fencing/power.h"
+#include "node-agent/fence_secrets.h"
 #include "node-agent/operation.h"
 #include "storage/record.h"
 
@@ -31,7 +32,8 @@ static ProjectionGuest *projection_guest(Daemon *daemon, Guest *guest)
 static gboolean project(Daemon *daemon)
 {
     g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
-    g_autoptr(GPtrArray) devices = cache_objects(daemon->cache, &fence_device_type, "fence/");
+    g_autoptr(GPtrArray) devices = fence_secrets_devices(daemon, NULL);
+    g_autoptr(GPtrArray) secrets_stored = fence_secrets_stored(daemon, devices);
     g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
     g_autoptr(GPtrArray) projected = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GError) error = NULL;
@@ -47,7 +49,11 @@ static gboolean project(Daemon *daemon)
             g_ptr_array_add(statuses, status);
         }
     }
-    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected, .node_statuses = statuses};
+    ProjectionInput input = {.nodes = nodes,
+                             .fence_devices = devices,
+                             .guests = projected,
+                             .node_statuses = statuses,
+                             .secrets_stored = secrets_stored};
     if (nodes->len == 0) {
         return TRUE; /* never project an empty store over a live cluster */
     }
@@ -212,6 +218,7 @@ static char *projection_basis(Daemon *daemon)
             g_string_append_printf(text, "%s@%" G_GINT64_FORMAT " ", entry->key, entry->mod_revision);
         }
     }
+    fence_secrets_basis(daemon, text);
     return g_string_free(text, FALSE);
 }
 

@@ -2,9 +2,10 @@
  * Objects as the API shows them. */
 #include "node-agent/views.h"
 
+#include "cluster/fence_secret.h"
 #include "common/error.h"
-#include "storage/record.h"
 #include "node-agent/resync.h"
+#include "storage/record.h"
 
 #include <string.h>
 
@@ -21,8 +22,7 @@ json_t *view_fence(const FenceDevice *device)
     json_t *parameters = json_object();
     for (char **parameter = device->parameters; parameter && *parameter; parameter++) {
         g_auto(GStrv) pair = g_strsplit(*parameter, "=", 2);
-        gboolean secret =
-            strstr(pair[0], "passw") != NULL || strstr(pair[0], "secret") != NULL || strstr(pair[0], "key") != NULL;
+        gboolean secret = fence_secret_name(pair[0]);
         json_object_set_new(parameters, pair[0], json_string(secret ? "***" : pair[1] ? pair[1] : ""));
     }
     json_object_set_new(view, "parameters", parameters);
