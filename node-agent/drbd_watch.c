@@ -23,12 +23,14 @@
 #define RESOURCE_PREFIX "hf-" /* drbd_resource_name() */
 
 struct DrbdWatch {
-    Daemon *daemon;
+    const char *const *argv;
+    DrbdWatchChanged changed;
+    gpointer user_data;
     DrbdEvents *events;
-    GPid pid; /* 0: none */
-    int fd;   /* its standard output; -1: closed */
-    guint fd_source;
-    GString *partial; /* the line being received */
+    GPid pid;                                   /* 0: none */
+    int fd;                                     /* its standard output; -1: closed */
+    guint fd_source, exit_source, again_source; /* 0: none */
+    GString *partial;                           /* the line being received */
     gint64 started_us;
     guint backoff_ms;
 };
@@ -38,7 +40,7 @@ static gboolean watch_spawn(gpointer user_data);
 static void kick(const DrbdWatch *watch, const char *resource)
 {
     if (g_str_has_prefix(resource, RESOURCE_PREFIX)) {
-        daemon_kick_guest(watch->daemon, resource + strlen(RESOURCE_PREFIX));
+        watch->changed(resource + strlen(RESOURCE_PREFIX), watch->user_data);
     }
 }
 
@@ -121,13 +123,14 @@ static void watch_again(DrbdWatch *watch)
 {
     gboolean was_well = watch->started_us && g_get_monotonic_time() - watch->started_us > WELL_AFTER_US;
     watch->backoff_ms = was_well ? BACKOFF_MIN_MS : MIN(watch->backoff_ms * 2, BACKOFF_MAX_MS);
-    g_timeout_add(watch->backoff_ms, watch_spawn, watch);
+    watch->again_source = g_timeout_add(watch->backoff_ms, watch_spawn, watch);
 }
 
 static void on_exit_of_child(GPid pid, int status, gpointer user_data)
 {
     DrbdWatch *watch = user_data;
     g_spawn_close_pid(pid);
+    watch->exit_source = 0;
     watch->pid = 0; /* reaped: the number may be somebody else's now */
     watch_close(watch);
     watch_again(watch);
@@ -146,11 +149,12 @@ static void child_set_up(gpointer user_data G_GNUC_UNUSED)
 static gboolean watch_spawn(gpointer user_data)
 {
     DrbdWatch *watch = user_data;
-    static const char *const argv[] = {DRBDSETUP, "events2", "all", "--timestamps", "--statistics", NULL};
     g_autoptr(GError) error = NULL;
+    watch->again_source = 0;
     watch->started_us = g_get_monotonic_time();
-    if (!g_spawn_async_with_pipes("/", (char **) argv, NULL, G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDERR_TO_DEV_NULL,
-                                  child_set_up, NULL, &watch->pid, NULL, &watch->fd, NULL, &error)) {
+    if (!g_spawn_async_with_pipes("/", (char **) watch->argv, NULL,
+                                  G_SPAWN_DO_NOT_REAP_CHILD | G_SPAWN_STDERR_TO_DEV_NULL, child_set_up, NULL,
+                                  &watch->pid, NULL, &watch->fd, NULL, &error)) {
         watch->fd = -1;
         watch_again(watch);
         log_line(LOG_LEVEL_WARNING, "DRBD events: %s; again in %u ms", error->message, watch->backoff_ms);
@@ -160,18 +164,36 @@ static gboolean watch_spawn(gpointer user_data)
     g_string_truncate(watch->partial, 0);
     drbd_events_begin(watch->events);
     watch->fd_source = g_unix_fd_add(watch->fd, G_IO_IN | G_IO_HUP | G_IO_ERR, on_readable, watch);
-    g_child_watch_add(watch->pid, on_exit_of_child, watch);
+    watch->exit_source = g_child_watch_add(watch->pid, on_exit_of_child, watch);
     return G_SOURCE_REMOVE;
 }
 
-DrbdWatch *drbd_watch_start(Daemon *daemon)
+DrbdWatch *drbd_watch_start(const char *const *argv, DrbdWatchChanged changed, gpointer user_data)
 {
+    static const char *const real[] = {DRBDSETUP, "events2", "all", "--timestamps", "--statistics", NULL};
     DrbdWatch *watch = g_new0(DrbdWatch, 1);
-    *watch = (DrbdWatch){.daemon = daemon,
+    *watch = (DrbdWatch){.argv = argv ? argv : real,
+                         .changed = changed,
+                         .user_data = user_data,
                          .events = drbd_events_new(),
                          .fd = -1,
                          .partial = g_string_new(NULL),
                          .backoff_ms = BACKOFF_MIN_MS};
     watch_spawn(watch);
     return watch;
+}
+
+void drbd_watch_stop(DrbdWatch *watch)
+{
+    watch_close(watch);
+    if (watch->exit_source) {
+        g_source_remove(watch->exit_source);
+        waitpid(watch->pid, NULL, 0); /* killed a moment ago */
+    }
+    if (watch->again_source) {
+        g_source_remove(watch->again_source);
+    }
+    drbd_events_free(watch->events);
+    g_string_free(watch->partial, TRUE);
+    g_free(watch);
 }

@@ -6,9 +6,14 @@
  * not run, the round of every 3 s finds what it would have told. */
 #pragma once
 
-#include "node-agent/daemon.h"
+#include <glib.h>
 
 typedef struct DrbdWatch DrbdWatch;
 
-/* Main context only. Runs until the process ends; started again with back-off whenever it ends. */
-DrbdWatch *drbd_watch_start(Daemon *daemon);
+/* Something of this guest's resource changed. In the main context. */
+typedef void (*DrbdWatchChanged)(const char *guest, gpointer user_data);
+
+/* Main context only. The child is started again with back-off whenever it ends. argv NULL: the real one. */
+DrbdWatch *drbd_watch_start(const char *const *argv, DrbdWatchChanged changed, gpointer user_data);
+/* Ends the child; nothing is reported afterwards. */
+void drbd_watch_stop(DrbdWatch *watch);

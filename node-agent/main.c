@@ -123,6 +123,11 @@ static void on_members(const guint32 *nodes G_GNUC_UNUSED, guint n_nodes, gpoint
     log_line(LOG_LEVEL_INFO, "holdfastd is present on %u nodes", n_nodes);
 }
 
+static void on_drbd_change(const char *guest, gpointer user_data)
+{
+    daemon_kick_guest(user_data, guest);
+}
+
 static gboolean on_tick(gpointer user_data)
 {
     kick_all(user_data);
@@ -213,7 +218,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     g_unix_signal_add(SIGINT, on_signal, daemon);
     g_timeout_add_seconds(TICK_S, on_tick, daemon);
     on_tick(daemon);
-    drbd_watch_start(daemon);
+    drbd_watch_start(NULL, on_drbd_change, daemon);
     log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node,
              daemon->config->cluster);
     sd_notify(0, "READY=1\nSTATUS=serving");
