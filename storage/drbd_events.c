@@ -32,19 +32,23 @@ static const char *const reasons[] = {"no", "user", "no-data", "fencing", "peer"
 typedef struct {
     const char *name;
     const char *const *words;
+    gboolean quiet; /* kept, but no change that is told */
 } StateField;
 
-/* No state: its lines are understood and ignored. */
+/* An object without states: its lines are understood and ignored. Roles are quiet: a hand-over changes nothing else,
+ * and in its standstill a woken reconcile would only be in the way. */
 static const struct {
     const char *name;
     gboolean has_volume;
     StateField states[FIELDS_MAX];
 } objects[] = {
-    {"resource", FALSE, {{"role", roles}, {"suspended", reasons}}},
-    {"connection", FALSE, {{"connection", connections}, {"role", roles}}},
-    {"device", TRUE, {{"disk", disks}}},
-    {"peer-device", TRUE, {{"replication", replications}, {"peer-disk", disks}, {"resync-suspended", reasons}}},
-    {"helper", FALSE, {{NULL, NULL}}},
+    {"resource", FALSE, {{"role", roles, TRUE}, {"suspended", reasons, FALSE}}},
+    {"connection", FALSE, {{"connection", connections, FALSE}, {"role", roles, TRUE}}},
+    {"device", TRUE, {{"disk", disks, FALSE}}},
+    {"peer-device",
+     TRUE,
+     {{"replication", replications, FALSE}, {"peer-disk", disks, FALSE}, {"resync-suspended", reasons, FALSE}}},
+    {"helper", FALSE, {{NULL, NULL, FALSE}}},
 };
 
 /* One object of the table, and one line while it is read. */
@@ -194,7 +198,7 @@ static gboolean object_merge(DrbdObject *known, DrbdObject *told)
         if (told->values[i] && g_strcmp0(told->values[i], known->values[i]) != 0) {
             g_free(known->values[i]);
             known->values[i] = g_steal_pointer(&told->values[i]);
-            differs = TRUE;
+            differs |= !objects[known->type].states[i].quiet;
         }
     }
     known->seen = TRUE;

@@ -9,8 +9,8 @@
 #include <glib.h>
 
 typedef enum {
-    DRBD_EVENT_NOTHING,  /* understood, but no state differs from before: statistics, helper calls, a repeated dump */
-    DRBD_EVENT_CHANGED,  /* a state of *ret_resource differs from what the table held */
+    DRBD_EVENT_NOTHING,  /* understood, but none of this: statistics, roles, helper calls, a repeated dump */
+    DRBD_EVENT_CHANGED,  /* a disk, a connection or I/O's suspension of *ret_resource is not what the table held */
     DRBD_EVENT_DUMP_END, /* all that exists was named */
     DRBD_EVENT_LOST,     /* drbdsetup says that events were skipped: only a new dump tells what is */
 } DrbdEventKind;

@@ -91,7 +91,7 @@ static void take_dump(DrbdEvents *events, DrbdEventKind expected)
     g_assert_cmpint(take(events, dump[G_N_ELEMENTS(dump) - 1]), ==, DRBD_EVENT_DUMP_END);
 }
 
-/* Statistics wake nobody. */
+/* Statistics wake nobody, nor do roles. */
 static void test_statistics(void)
 {
     g_autoptr(DrbdEvents) events = drbd_events_new();
@@ -102,10 +102,15 @@ static void test_statistics(void)
         TIME "change peer-device name:hf-demo peer-node-id:0 conn-name:peer volume:0 received:9 sent:0 out-of-sync:7",
         TIME "change connection name:hf-demo peer-node-id:0 conn-name:peer congested:yes",
         TIME "change device name:hf-demo volume:0 minor:16 disk:UpToDate",
+        TIME "change resource name:hf-demo role:Primary",
+        TIME "change connection name:hf-demo peer-node-id:0 conn-name:peer role:Secondary",
     };
     for (gsize i = 0; i < G_N_ELEMENTS(lines); i++) {
         g_assert_cmpint(take(events, lines[i]), ==, DRBD_EVENT_NOTHING);
     }
+    g_assert_cmpstr(drbd_events_word(events, "resource", "hf-demo", -1, "role"), ==, "Primary");
+    g_assert_cmpstr(drbd_events_word(events, "connection", "hf-demo", -1, "role"), ==, "Secondary");
+    g_assert_cmpint(take(events, TIME "change resource name:hf-demo suspended:fencing"), ==, DRBD_EVENT_CHANGED);
 }
 
 /* Another run of drbdsetup: only what differs from before is told, and what is gone is found. */
