@@ -51,9 +51,12 @@ static gboolean folder_sync(const char *path, GError **error)
     return TRUE;
 }
 
-/* These folders hold files only. */
+/* These folders hold files only. What is no folder, a link to one included, goes by itself. */
 static void folder_remove(const char *path)
 {
+    if (unlink(path) == 0) {
+        return;
+    }
     g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
     const char *name;
     while (dir && (name = g_dir_read_name(dir))) {

@@ -161,6 +161,24 @@ static void test_repair(Fixture *f, gconstpointer data G_GNUC_UNUSED)
     }
 }
 
+/* A link in a folder's place goes, and what it leads to stays. */
+static void test_link_in_its_place(Fixture *f, gconstpointer data G_GNUC_UNUSED)
+{
+    sync_well(f, TRUE);
+    g_autofree char *elsewhere = g_build_filename(f->top, "elsewhere", NULL);
+    g_autofree char *file = g_build_filename(elsewhere, "file", NULL);
+    g_autofree char *place = path_of(f, "fence-n2", NULL);
+    const char *argv[] = {"/bin/rm", "-r", "--", place, NULL};
+    g_assert_true(process_run_ok(process_runner_default(), argv, NULL, 10000, NULL, NULL));
+    g_assert_cmpint(g_mkdir(elsewhere, 0700), ==, 0);
+    g_assert_true(g_file_set_contents(file, "x", -1, NULL));
+    g_assert_cmpint(symlink(elsewhere, place), ==, 0);
+    sync_well(f, TRUE);
+    assert_file(f, "fence-n2", "password", "s3cret");
+    g_assert_true(g_file_test(file, G_FILE_TEST_IS_REGULAR));
+    assert_entries(f, 2);
+}
+
 /* Gone devices go, but not when the list may be short, and never what an operator keeps there. */
 static void test_remove(Fixture *f, gconstpointer data G_GNUC_UNUSED)
 {
@@ -208,6 +226,7 @@ int main(int argc, char **argv)
     g_test_add("/secret-files/touches-only-what-differs", Fixture, NULL, set_up, test_touches_only_what_differs,
                tear_down);
     g_test_add("/secret-files/repair", Fixture, NULL, set_up, test_repair, tear_down);
+    g_test_add("/secret-files/link-in-its-place", Fixture, NULL, set_up, test_link_in_its_place, tear_down);
     g_test_add("/secret-files/remove", Fixture, NULL, set_up, test_remove, tear_down);
     g_test_add("/secret-files/refuses-foreign-folder", Fixture, NULL, set_up, test_refuses_foreign_folder, tear_down);
     return g_test_run();
