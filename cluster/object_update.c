@@ -17,7 +17,7 @@ typedef struct {
 } Update;
 
 /* A write whose outcome was unknown shows here as a document that is already as it should be. */
-static gboolean try_once(const Update *update, GError **error)
+static gboolean try_once(const Update *update, gint64 *ret_revision, GError **error)
 {
     g_autoptr(StoreEntry) entry = store_get(update->store, update->key, NULL, error);
     gpointer object = entry ? object_from_text(update->type, entry->value, update->key, error) : NULL;
@@ -33,20 +33,25 @@ static gboolean try_once(const Update *update, GError **error)
         return FALSE;
     }
     if (!changed || (g_str_equal(text, entry->value) && entry->lease == update->lease)) {
+        *ret_revision = entry->mod_revision;
         return TRUE;
     }
-    return store_put(update->store, update->key, text, entry->mod_revision, update->lease, NULL, error);
+    return store_put(update->store, update->key, text, entry->mod_revision, update->lease, ret_revision, error);
 }
 
 gboolean object_update(Store *store, const JsonStruct *type, const char *kind_and_name, gint64 lease,
-                       ObjectChange change, gpointer user_data, GError **error)
+                       ObjectChange change, gpointer user_data, gint64 *ret_revision, GError **error)
 {
     g_autofree char *key = g_strconcat(STORE_ROOT, kind_and_name, NULL);
     Update update = {
         .store = store, .type = type, .key = key, .lease = lease, .change = change, .user_data = user_data};
+    gint64 revision = 0;
     for (guint attempt = 1;; attempt++) {
         g_autoptr(GError) problem = NULL;
-        if (try_once(&update, &problem)) {
+        if (try_once(&update, &revision, &problem)) {
+            if (ret_revision) {
+                *ret_revision = revision;
+            }
             return TRUE;
         }
         gboolean again = g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT) ||

@@ -114,6 +114,7 @@ typedef struct {
     char *proven_at;   /* RFC 3339 */
     gint64 proven_ms;  /* how long the shot took until power was reported off */
     char *detail;      /* last result for people */
+    gint64 revision;   /* not in the document: its mod_revision, where somebody needs it (0: not looked up) */
 } FenceDevice;
 
 /* op/<id>: a long operation as the API shows it. Terminal states are kept by a lease of one day. */
@@ -146,6 +147,8 @@ typedef struct {
     char *connection;       /* "Connected", "WFConnection", "SyncSource", ..., "StandAlone" */
     gboolean suspended;     /* I/O is frozen */
     gint64 resync_permille; /* 0..1000; 1000 when not resyncing */
+    gint64 resync_left_s;   /* at the rate of the last seconds; 0: not resyncing, or not known */
+    gint64 out_of_sync_kib; /* of a resync under way */
     char *gate;             /* "open", "closed", "absent" */
     /* While a volume grows these pass from its old size to its new one, in this order. */
     gint64 backing_bytes; /* of the logical volume under DRBD; 0: none */

@@ -200,6 +200,8 @@ static const JsonField volume_status_fields[] = {
     STRING(VolumeStatus, connection),
     BOOL(VolumeStatus, suspended),
     RANGE(VolumeStatus, resync_permille, 0, 1000),
+    INT(VolumeStatus, resync_left_s),
+    INT(VolumeStatus, out_of_sync_kib),
     STRING(VolumeStatus, gate),
     RANGE(VolumeStatus, backing_bytes, 0, G_MAXINT64),
     RANGE(VolumeStatus, size_bytes, 0, G_MAXINT64),

@@ -26,7 +26,10 @@ typedef struct {
     GPtrArray *fence_devices; /* of FenceDevice */
     GPtrArray *guests;        /* of ProjectionGuest */
     GPtrArray *node_statuses; /* of NodeStatus, for the nodes' memory; may be NULL, then the CIB's figures stay */
-    gboolean incomplete;      /* some guest could not be read: nothing is taken out of the CIB */
+    /* of char *: nodes whose device's secrets every online node holds (fence_secret_everywhere); NULL: none. The
+     * caller's to fill in. */
+    GPtrArray *secrets_stored;
+    gboolean incomplete; /* some guest could not be read: nothing is taken out of the CIB */
 } ProjectionInput;
 void projection_input_free(ProjectionInput *input);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProjectionInput, projection_input_free)
@@ -37,6 +40,9 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProjectionInput, projection_input_free)
 ProjectionInput *projection_input_read(Store *store, char **ret_damaged, GError **error);
 /* The same from entries of the store. Pure. */
 ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_damaged, GError **error);
+
+/* Meta attribute of a fence device: FenceDevice.revision. */
+#define PROJECTION_REVISION "hf-revision"
 
 /* Whether a guest of this name can be in the CIB: "fence-..." and "hf-..." are ours, "cib-bootstrap-options" is
  * Pacemaker's. For the check of a new guest's name; INVALID begins with "name". */

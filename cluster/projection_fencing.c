@@ -3,7 +3,13 @@
  * by a real shot gets fence_holdfast_manual instead: its guests are recovered when a person has said that the node is
  * off, never by believing an untested BMC. A node with a proven device has the manual device as level 2, so that a
  * person's word can end the fencing of a node whose BMC is dead with it. While a device is being proven it stands
- * alone: nothing else may answer for it. */
+ * alone: nothing else may answer for it.
+ *
+ * Everybody in the group haclient can read the CIB, and support bundles contain it. So a secret stands in it as
+ * "lrm://", which the fencer of each node replaces from a file of that node: but only once every node that is there has
+ * the file, for a device with a password in the CIB is better than a device that cannot shoot. From then on it stays
+ * so: while a node does not have the files of a changed device yet, the device stays in the CIB as it was. */
+#include "cluster/fence_secret.h"
 #include "cluster/projection_parts.h"
 
 #include <string.h>
@@ -43,14 +49,15 @@ static void pair_default(xmlNode *set, const FenceDevice *device, const char *na
     }
 }
 
-static void put_device_parameters(xmlNode *set, const FenceDevice *device)
+static void put_device_parameters(xmlNode *set, const FenceDevice *device, gboolean hide_secrets)
 {
     for (char **each = device->parameters; each && *each; each++) {
         const char *equals = strchr(*each, '=');
         g_autofree char *name = equals ? g_strndup(*each, (gsize) (equals - *each)) : NULL;
         /* Whom it may shoot is ours to say. */
         if (name && strcmp(name, "pcmk_host_list") != 0 && strcmp(name, "pcmk_host_check") != 0) {
-            projection_pair(set, name, equals + 1);
+            gboolean hide = hide_secrets && fence_secret_parameter(*each) && fence_secret_fits(equals + 1);
+            projection_pair(set, name, hide ? FENCE_SECRET_IN_CIB : equals + 1);
         }
     }
     if (strcmp(device->agent, "fence_ipmilan") == 0) {
@@ -58,6 +65,42 @@ static void put_device_parameters(xmlNode *set, const FenceDevice *device)
         pair_default(set, device, "method", "onoff");
         pair_default(set, device, "power_wait", "0");
     }
+}
+
+/* The fencer keeps a secret it has read until it reads the device anew, which it does when anything in the device's
+ * element changes: the revision sees to that. It also tells whoever proves a device that this very one is in the CIB.
+ */
+static void put_revision(xmlNode *primitive, const FenceDevice *device)
+{
+    g_autofree char *id = g_strdup_printf("hf-fence.%s.meta", device->node);
+    g_autofree char *revision = g_strdup_printf("%" G_GINT64_FORMAT, device->revision);
+    projection_pair(projection_set(primitive, "meta_attributes", id), PROJECTION_REVISION, revision);
+}
+
+static gboolean secrets_stored(const ProjectionInput *input, const FenceDevice *device)
+{
+    for (guint i = 0; input->secrets_stored && i < input->secrets_stored->len; i++) {
+        if (g_str_equal(input->secrets_stored->pdata[i], device->node)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* The CIB has this agent under this id already, with its secrets out of sight. */
+static gboolean stands_hidden(const xmlNode *resources, const char *id, const FenceDevice *device)
+{
+    const xmlNode *present = xml_child_by_id(resources, id);
+    if (!present || !xml_is(present, "type", device->agent)) {
+        return FALSE;
+    }
+    const xmlNode *set = xml_child(present, "instance_attributes");
+    for (const xmlNode *pair = xml_child(set, "nvpair"); pair; pair = xml_next(pair, "nvpair")) {
+        if (xml_is(pair, "value", FENCE_SECRET_IN_CIB)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 /* `name` is the node, or what distinguishes a second device of it; device NULL: the manual one. */
@@ -74,7 +117,7 @@ static xmlNode *device_element(const ProjectionInput *input, const char *name, c
     xml_set(primitive, "type", device ? device->agent : "fence_holdfast_manual");
     xmlNode *set = projection_set(primitive, "instance_attributes", parameters_id);
     if (device) {
-        put_device_parameters(set, device);
+        put_device_parameters(set, device, secrets_stored(input, device));
     } else {
         g_autofree char *wait = g_strdup_printf("%d", MANUAL_WAIT_S);
         projection_pair(set, "wait", wait);
@@ -85,6 +128,9 @@ static xmlNode *device_element(const ProjectionInput *input, const char *name, c
     pair_default(set, device, "pcmk_off_retries", "1");
     xmlNode *operations = xml_add(primitive, "operations");
     projection_op(operations, op_prefix, "monitor", "60s", "30s");
+    if (device) {
+        put_revision(primitive, device);
+    }
     return primitive;
 }
 
@@ -92,8 +138,12 @@ static void put_device(Projection *projection, const char *name, const char *tar
 {
     const ProjectionInput *input = projection->input;
     g_autofree char *id = g_strdup_printf("fence-%s", name);
-    projection_put(projection, projection_section(projection, "resources"),
-                   device_element(input, name, target, device));
+    xmlNode *resources = projection_section(projection, "resources");
+    if (device && !secrets_stored(input, device) && stands_hidden(resources, id, device)) {
+        projection_want(projection, id);
+    } else {
+        projection_put(projection, resources, device_element(input, name, target, device));
+    }
     for (guint i = 0; i < input->nodes->len; i++) {
         const Node *node = g_ptr_array_index(input->nodes, i);
         gboolean own = strcmp(node->name, target) == 0;

@@ -28,6 +28,7 @@ void projection_input_free(ProjectionInput *input)
         g_clear_pointer(&input->fence_devices, g_ptr_array_unref);
         g_clear_pointer(&input->guests, g_ptr_array_unref);
         g_clear_pointer(&input->node_statuses, g_ptr_array_unref);
+        g_clear_pointer(&input->secrets_stored, g_ptr_array_unref);
         g_free(input);
     }
 }
@@ -48,6 +49,16 @@ static gboolean add_object(const StoreEntry *entry, const JsonStruct *type, GPtr
         g_ptr_array_add(list, object);
     }
     return object != NULL;
+}
+
+static gboolean add_device(const StoreEntry *entry, ProjectionInput *input, GError **error)
+{
+    if (!add_object(entry, &fence_device_type, input->fence_devices, error)) {
+        return FALSE;
+    }
+    FenceDevice *device = input->fence_devices->pdata[input->fence_devices->len - 1];
+    device->revision = entry->mod_revision;
+    return TRUE;
 }
 
 static void add_guest(const StoreEntry *entry, GHashTable *records, ProjectionInput *input, GString *damaged)
@@ -84,8 +95,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
         if (g_str_has_prefix(entry->key, GUESTS)) {
             add_guest(entry, records, input, damaged);
         } else if ((g_str_has_prefix(entry->key, NODES) && !add_object(entry, &node_type, input->nodes, error)) ||
-                   (g_str_has_prefix(entry->key, DEVICES) &&
-                    !add_object(entry, &fence_device_type, input->fence_devices, error))) {
+                   (g_str_has_prefix(entry->key, DEVICES) && !add_device(entry, input, error))) {
             return NULL;
         }
     }

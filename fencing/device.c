@@ -3,6 +3,7 @@
  */
 #include "fencing/device.h"
 
+#include "cluster/fence_secret.h"
 #include "common/error.h"
 
 #include <string.h>
@@ -91,6 +92,14 @@ static gboolean check_parameters(const FenceDevice *device, GError **error)
                         "parameters.%s: is set by Holdfast; leave it out", name);
             return FALSE;
         }
+        if (fence_secret_parameter(parameter) && !fence_secret_fits(strchr(parameter, '=') + 1)) {
+            g_set_error(
+                error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                "parameters.%s: must be at most %d bytes and not end with white space: Pacemaker could not read "
+                "it; choose another one on the device",
+                name, FENCE_SECRET_MAX_BYTES);
+            return FALSE;
+        }
         if (parameter_repeated(device->parameters, i)) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "parameters.%s: is given twice", name);
             return FALSE;
@@ -140,11 +149,8 @@ static char *without_secrets(const FenceDevice *device, const char *text)
 {
     char *clean = g_strdup(text ? text : "");
     for (char **each = device->parameters; each && *each; each++) {
-        const char *value = strchr(*each, '=') ? strchr(*each, '=') + 1 : "";
-        g_autofree char *name = g_ascii_strdown(*each, (gssize) strcspn(*each, "="));
-        gboolean secret =
-            strstr(name, "pass") || strstr(name, "secret") || strstr(name, "key") || strstr(name, "token");
-        if (secret && *value) {
+        if (fence_secret_parameter(*each)) {
+            const char *value = strchr(*each, '=') + 1;
             g_autoptr(GString) replaced = g_string_new(clean);
             g_string_replace(replaced, value, "***", 0);
             g_free(clean);

@@ -19,6 +19,8 @@ typedef struct {
     gint64 at_us;
 } GuestSettled;
 
+typedef struct GuestResync GuestResync; /* resync.c */
+
 typedef struct {
     NodeConfig *config;
     const ProcessRunner *runner;
@@ -42,6 +44,7 @@ typedef struct {
     gint64 lease;          /* lock; 0: none yet */
     GHashTable *published; /* lock; status key -> text last written under the lease */
     GHashTable *settled;   /* lock; guest -> GuestSettled */
+    GHashTable *resyncs;   /* lock; guest -> GuestResync */
     GMutex pacemaker_lock;
     char *pacemaker_xml;    /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
     gint64 pacemaker_at_us; /* pacemaker_lock */

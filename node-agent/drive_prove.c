@@ -8,13 +8,16 @@
 #include "cluster/projection.h"
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/log.h"
 #include "fencing/device.h"
+#include "node-agent/fence_secrets.h"
 
 #include <string.h>
 
 #define POLL_MS 500
 #define SHOT_TRIES 4
 #define SHOT_TIMEOUT_S 60
+#define SECRETS_LIMIT_MS 10000
 #define PROJECTED_LIMIT_MS 30000
 #define LEFT_LIMIT_MS 60000
 #define RETURN_LIMIT_MS 420000
@@ -24,7 +27,8 @@ typedef struct {
     Operation *operation;
     const char *node;
     FenceDevice *device;
-    char *boot_id; /* before the shot */
+    char *boot_id;   /* before the shot */
+    gint64 revision; /* of the device as last saved */
 } Proof;
 
 static char *boot_id_of(Daemon *daemon, const char *node)
@@ -62,14 +66,15 @@ static gboolean change_device(gpointer object, gpointer user_data, GError **erro
     return TRUE;
 }
 
-static gboolean device_save(const Proof *proof, FenceState state, const char *detail, GError **error)
+static gboolean device_save(Proof *proof, FenceState state, const char *detail, GError **error)
 {
     g_autofree char *name = g_strconcat("fence/", proof->node, NULL);
     DeviceChange change = {.device = proof->device, .from = (FenceState) proof->device->state};
     proof->device->state = (int) state;
     g_free(proof->device->detail);
     proof->device->detail = g_strdup(detail);
-    return object_update(proof->daemon->store, &fence_device_type, name, 0, change_device, &change, error);
+    return object_update(proof->daemon->store, &fence_device_type, name, 0, change_device, &change, &proof->revision,
+                         error);
 }
 
 /* Wait until test() holds; FALSE with TIMEOUT and `what` when it does not in time. */
@@ -93,10 +98,22 @@ static gboolean is_projected(Proof *proof)
     g_autofree char *query =
         g_strdup_printf("//primitive[@id='fence-%s']|//fencing-level[@target='%s']", proof->node, proof->node);
     g_autofree char *type = g_strdup_printf("type=\"%s\"", proof->device->agent);
+    g_autofree char *revision = g_strdup_printf("value=\"%" G_GINT64_FORMAT "\"", proof->revision);
     daemon_kick_cluster(proof->daemon);
+    /* A DC of an older version writes no revision. */
     return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query,
                         NULL) &&
-           strstr(xml, type) != NULL && strstr(xml, PROJECTION_LEVEL_PREFIX) == NULL;
+           strstr(xml, type) && !strstr(xml, PROJECTION_LEVEL_PREFIX) &&
+           (!strstr(xml, PROJECTION_REVISION) || strstr(xml, revision));
+}
+
+static gboolean secrets_are_stored(Proof *proof)
+{
+    g_autoptr(GPtrArray) nodes = cache_objects(proof->daemon->cache, &node_type, "node/");
+    g_autoptr(GPtrArray) one = g_ptr_array_new();
+    g_ptr_array_add(one, proof->device);
+    g_autoptr(GPtrArray) stored = fence_secrets_stored(proof->daemon, nodes, one);
+    return stored->len == 1;
 }
 
 static gboolean has_left(Proof *proof)
@@ -193,12 +210,23 @@ static gboolean shoot(Proof *proof, GError **error)
 static gboolean prove(Proof *proof, GError **error)
 {
     Daemon *daemon = proof->daemon;
-    if (!check_empty(proof, error) || !device_says(proof, FENCE_POWER_ON, "before the shot", error) ||
-        !device_save(proof, FENCE_PROVING, "being proven", error)) {
+    if (!check_empty(proof, error) || !device_says(proof, FENCE_POWER_ON, "before the shot", error)) {
+        return FALSE;
+    }
+    /* So that no password ever stands in the CIB. A holdfastd that is not there must not keep fencing from being
+     * proven: then it does stand there until that daemon is back. */
+    if (!wait_until(proof, secrets_are_stored, SECRETS_LIMIT_MS, "secrets not on every node", NULL)) {
+        log_line(LOG_LEVEL_WARNING,
+                 "fence device of %s: not every node has stored its secrets: they are readable in the CIB until "
+                 "holdfastd works on all of them",
+                 proof->node);
+    }
+    if (!device_save(proof, FENCE_PROVING, "being proven", error)) {
         return FALSE;
     }
     operation_stage(daemon, proof->operation, "Pacemaker takes the device over");
-    if (!wait_until(proof, is_projected, PROJECTED_LIMIT_MS, "the device did not reach the CIB", error)) {
+    if (!wait_until(proof, is_projected, PROJECTED_LIMIT_MS,
+                    "the device did not reach the CIB; is holdfastd working on every node?", error)) {
         return FALSE;
     }
     operation_stage(daemon, proof->operation, "shooting %s", proof->node);

@@ -7,7 +7,7 @@
 static gboolean update(Store *store, const char *guest, ObjectChange change, gconstpointer value, GError **error)
 {
     g_autofree char *name = g_strconcat("guest/", guest, NULL);
-    return object_update(store, &guest_type, name, 0, change, (gpointer) value, error);
+    return object_update(store, &guest_type, name, 0, change, (gpointer) value, NULL, error);
 }
 
 static gboolean change_desired(gpointer object, gpointer user_data, GError **error G_GNUC_UNUSED)

@@ -4,6 +4,8 @@
  * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their
  * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
+#include "node-agent/drbd_watch.h"
+#include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
@@ -81,6 +83,9 @@ static void on_store_change(const char *key, gpointer user_data)
     } else if (g_str_has_prefix(name, "image/")) {
         daemon_kick_node(daemon);
     } else if (g_str_has_prefix(name, "fence/")) {
+        daemon_kick_node(daemon); /* the files of its secrets */
+        daemon_kick_cluster(daemon);
+    } else if (g_str_has_prefix(name, "status/") && g_str_has_suffix(name, "/secrets")) {
         daemon_kick_cluster(daemon);
     }
 }
@@ -121,6 +126,11 @@ static void on_call(PeerCall *call, const char *verb, json_t *arguments, gpointe
 static void on_members(const guint32 *nodes G_GNUC_UNUSED, guint n_nodes, gpointer user_data G_GNUC_UNUSED)
 {
     log_line(LOG_LEVEL_INFO, "holdfastd is present on %u nodes", n_nodes);
+}
+
+static void on_drbd_change(const char *guest, gpointer user_data)
+{
+    daemon_kick_guest(user_data, guest);
 }
 
 static gboolean on_tick(gpointer user_data)
@@ -187,6 +197,7 @@ static gboolean daemon_open(Daemon *daemon, GError **error)
     daemon->published = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->agents_absent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, guest_settled_free);
+    daemon->resyncs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->config = node_config_read(error);
     daemon->store = daemon->config ? store_new_for_node(error) : NULL;
     if (!daemon->store) {
@@ -205,6 +216,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     static const PeerEvents events = {.on_call = on_call, .on_members = on_members};
     reconcile_resume_replicas(daemon);
     load_until_done(daemon);
+    fence_secrets_write(daemon);
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
     daemon_blackbox_begin(daemon);
@@ -221,6 +233,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     g_unix_signal_add(SIGINT, on_signal, daemon);
     g_timeout_add_seconds(TICK_S, on_tick, daemon);
     on_tick(daemon);
+    drbd_watch_start(NULL, on_drbd_change, daemon);
     log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node,
              daemon->config->cluster);
     sd_notify(0, "READY=1\nSTATUS=serving");

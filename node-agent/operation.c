@@ -95,7 +95,7 @@ static gboolean change_all(gpointer object, gpointer user_data, GError **error)
 static gboolean operation_write(Daemon *daemon, Operation *operation, gint64 lease, GError **error)
 {
     g_autofree char *name = g_strconcat("op/", operation->id, NULL);
-    return object_update(daemon->store, &operation_type, name, lease, change_all, operation, error);
+    return object_update(daemon->store, &operation_type, name, lease, change_all, operation, NULL, error);
 }
 
 static void operation_save(Daemon *daemon, Operation *operation)
@@ -154,7 +154,7 @@ static gboolean change_cancel(gpointer object, gpointer user_data G_GNUC_UNUSED,
 gboolean operation_request_cancel(Daemon *daemon, const char *id, GError **error)
 {
     g_autofree char *name = g_strconcat("op/", id, NULL);
-    return object_update(daemon->store, &operation_type, name, 0, change_cancel, NULL, error);
+    return object_update(daemon->store, &operation_type, name, 0, change_cancel, NULL, NULL, error);
 }
 
 typedef struct {
@@ -184,7 +184,7 @@ gboolean operation_take_over(Daemon *daemon, const Operation *operation, GError 
 {
     g_autofree char *name = g_strconcat("op/", operation->id, NULL);
     TakeOver take = {.operation = operation, .node = daemon->config->node};
-    return object_update(daemon->store, &operation_type, name, 0, change_driver, &take, error);
+    return object_update(daemon->store, &operation_type, name, 0, change_driver, &take, NULL, error);
 }
 
 static gboolean ended_well(const Operation *operation, GError **error)

@@ -56,7 +56,7 @@ gboolean fence_proof_abandon(Daemon *daemon, const char *node, const char *why, 
     g_autofree char *name = g_strconcat("fence/", node, NULL);
     g_autoptr(GError) problem = NULL;
     DeviceChange change = {.from = FENCE_PROVING, .to = FENCE_UNPROVEN, .detail = why};
-    if (object_update(daemon->store, &fence_device_type, name, 0, change_device, &change, &problem) ||
+    if (object_update(daemon->store, &fence_device_type, name, 0, change_device, &change, NULL, &problem) ||
         g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND)) {
         return TRUE;
     }

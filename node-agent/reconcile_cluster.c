@@ -9,13 +9,15 @@
 #include "common/log.h"
 #include "fencing/device.h"
 #include "fencing/power_budget.h"
+#include "node-agent/fence_secrets.h"
 #include "node-agent/guest_document.h"
 #include "node-agent/operation.h"
 #include "storage/record.h"
 
 #define FULL_ROUND_US (60 * G_USEC_PER_SEC)
 
-/* The figures of the nodes' memory may come from the cache: old ones do no harm. */
+/* The figures of the nodes' memory may come from the cache: old ones do no harm. So may each node's word which secrets
+ * it has: it counts only for the very secrets (by their digest) that the device has in this input. */
 static ProjectionInput *projection_read(gpointer user_data, GError **error)
 {
     Daemon *daemon = user_data;
@@ -33,6 +35,9 @@ static ProjectionInput *projection_read(gpointer user_data, GError **error)
         if (status) {
             g_ptr_array_add(input->node_statuses, status);
         }
+    }
+    if (input) {
+        input->secrets_stored = fence_secrets_stored(daemon, input->nodes, input->fence_devices);
     }
     return input;
 }
@@ -237,6 +242,7 @@ static char *projection_basis(Daemon *daemon)
             g_string_append_printf(text, "%s@%" G_GINT64_FORMAT " ", entry->key, entry->mod_revision);
         }
     }
+    fence_secrets_basis(daemon, text);
     return g_string_free(text, FALSE);
 }
 

@@ -9,6 +9,7 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/images.h"
+#include "node-agent/resync.h"
 #include "node-agent/volume_grow.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
@@ -107,6 +108,7 @@ static void status_publish(const GuestWork *work, gboolean ready, gboolean gone,
     status->vmm = g_strdup(vmm_state_name(guest_engine(&work->manifest->guest)->query(run_folder, name)));
     if (!gone) {
         volume_set_status(&work->set, status->volumes);
+        resync_fill(daemon, name, status->volumes);
         volume_grow_fill_status(guest_engine(&work->manifest->guest), run_folder, status);
     }
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/guest/%s", daemon->config->node, name);
@@ -488,6 +490,8 @@ static gboolean converge(GuestWork *work)
         return FALSE;
     }
     gboolean is_new = work->record.state == RECORD_NEW;
+    /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
+    gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
     lost_copy_follow(work);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
@@ -497,7 +501,7 @@ static gboolean converge(GuestWork *work)
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
-    gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work) && (!ready || clear_after_resync(work));
+    recorded = recorded && (!ready || clear_after_resync(work));
     if (error && !lost_text) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
@@ -523,9 +527,9 @@ static char *situation(const GuestWork *work)
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
-        g_string_append_printf(text, "%s %s/%s %s/%s %d %d %" G_GINT64_FORMAT "|", state.connection, state.role,
+        g_string_append_printf(text, "%s %s/%s %s/%s %d %" G_GINT64_FORMAT "|", state.connection, state.role,
                                state.peer_role, state.disk, state.peer_disk, state.suspended,
-                               state.resync_permille / 10, volume_set_usable_bytes(&work->set, i));
+                               volume_set_usable_bytes(&work->set, i));
     }
     return g_string_free(text, FALSE);
 }
@@ -573,7 +577,11 @@ void reconcile_guest(const char *key, gpointer user_data)
         return;
     }
     g_autofree char *before = situation(&work);
+    gboolean progress_due = resync_look(daemon, &manifest->guest);
     if (is_settled(daemon, name, before)) {
+        if (progress_due) {
+            status_publish(&work, TRUE, FALSE, NULL);
+        }
         return;
     }
     gboolean well = converge(&work);

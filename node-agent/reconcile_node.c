@@ -9,6 +9,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/setup/context.h"
 #include "storage/pool.h"
@@ -173,6 +174,7 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
         return;
     }
     corosync_follow(daemon);
+    fence_secrets_follow(daemon);
     bridges_ensure(daemon);
     images_collect(daemon);
     gint64 now_us = g_get_monotonic_time();

@@ -2,7 +2,9 @@
  * Objects as the API shows them. */
 #include "node-agent/views.h"
 
+#include "cluster/fence_secret.h"
 #include "common/error.h"
+#include "node-agent/resync.h"
 #include "storage/record.h"
 
 #include <string.h>
@@ -20,8 +22,7 @@ json_t *view_fence(const FenceDevice *device)
     json_t *parameters = json_object();
     for (char **parameter = device->parameters; parameter && *parameter; parameter++) {
         g_auto(GStrv) pair = g_strsplit(*parameter, "=", 2);
-        gboolean secret =
-            strstr(pair[0], "passw") != NULL || strstr(pair[0], "secret") != NULL || strstr(pair[0], "key") != NULL;
+        gboolean secret = fence_secret_name(pair[0]);
         json_object_set_new(parameters, pair[0], json_string(secret ? "***" : pair[1] ? pair[1] : ""));
     }
     json_object_set_new(view, "parameters", parameters);
@@ -68,7 +69,11 @@ static json_t *replicas_view(Daemon *daemon, const Guest *guest, gint64 index)
         for (guint i = 0; status && i < status->volumes->len; i++) {
             const VolumeStatus *volume = status->volumes->pdata[i];
             if (volume->index == index) {
+                g_autofree char *resync = resync_text(volume);
                 replica = json_struct_encode(&volume_status_type, volume);
+                if (resync && g_strcmp0(volume->disk, "UpToDate") != 0) {
+                    json_object_set_new(replica, "resync", json_string(resync));
+                }
             }
         }
         if (!replica) {
@@ -145,7 +150,10 @@ static char *protection(Daemon *daemon, const Guest *guest, const Record *record
         return g_strdup("one replica only: not protected against the loss of its node");
     }
     if (in_sync < 2) {
-        return g_strdup("one replica is out of sync: the guest stays where it is until the resync is complete");
+        g_autofree char *resync = resync_text_of_guest(daemon, guest);
+        return g_strdup_printf(
+            "one replica is out of sync%s%s%s: the guest stays where it is until the resync is complete",
+            resync ? " (" : "", resync ? resync : "", resync ? ")" : "");
     }
     if (alive < 2) {
         return g_strdup("the other replica's node is not in the cluster");

@@ -13,6 +13,7 @@ typedef struct {
     char connection[24], role[16], peer_role[16], disk[16], peer_disk[16];
     gboolean suspended;  /* I/O frozen */
     int resync_permille; /* 1000 when not resyncing */
+    gint64 out_of_sync_kib;
 } DrbdState;
 
 /* State of one minor from text in the format of /proc/drbd. Pure. */

@@ -73,8 +73,14 @@ void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret)
                 g_autofree char *copy = g_strndup(line, (gsize) (end - line));
                 state_from_line(copy, ret);
             }
-        } else if (ours && ret->present && ret->resync_permille == 0) {
-            ret->resync_permille = MAX(progress_permille(line, end), 0);
+        } else if (ours && ret->present) {
+            const char *out = g_strstr_len(line, end - line, " oos:");
+            if (out) {
+                ret->out_of_sync_kib = g_ascii_strtoll(out + strlen(" oos:"), NULL, 10);
+            }
+            if (ret->resync_permille == 0) {
+                ret->resync_permille = MAX(progress_permille(line, end), 0);
+            }
         }
         line = *end ? end + 1 : end;
     }

@@ -464,6 +464,7 @@ void volume_set_status(const VolumeSet *set, GPtrArray *ret_statuses)
         status->connection = g_strdup(state.present ? state.connection : "StandAlone");
         status->suspended = state.suspended;
         status->resync_permille = state.resync_permille;
+        status->out_of_sync_kib = state.out_of_sync_kib;
         status->gate = g_strdup(gate_state_name(gate_now));
         sizes_fill(set, i, status);
         g_ptr_array_add(ret_statuses, status);

@@ -111,13 +111,12 @@ char *view_replicas(const json_t *volume)
     for (size_t i = 0; i < json_array_size(replicas); i++) {
         const json_t *replica = json_array_get(replicas, i);
         const char *disk = cli_text(replica, "disk"), *node = cli_text(replica, "node");
-        const json_t *permille = cli_get(replica, "resync_permille");
-        g_string_append_printf(text, "%s%s", text->len ? ", " : "", disk ? disk : "unknown");
-        if (json_is_integer(permille) && json_integer_value(permille) < 1000) {
-            g_string_append_printf(text, " %d %%", (int) json_integer_value(permille) / 10);
-        }
-        g_string_append_printf(text, " on %s%s", node ? node : "?",
+        const char *resync = cli_text(replica, "resync"); /* "resync 43 %, about 20 s left" */
+        g_string_append_printf(text, "%s%s on %s%s", text->len ? ", " : "", disk ? disk : "unknown", node ? node : "?",
                                cli_true(replica, "suspended") ? " (I/O FROZEN)" : "");
+        if (resync) {
+            g_string_append_printf(text, " (%s)", resync);
+        }
     }
     return g_string_free(text, FALSE);
 }

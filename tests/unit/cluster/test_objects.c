@@ -43,8 +43,8 @@ static const struct {
      "{\"boot_id\":\"b\",\"condition\":\"\",\"gone\":true,\"guest\":\"web1\",\"node\":\"n1\","
      "\"ready\":true,\"version\":1,\"vmm\":"
      "\"running\",\"volumes\":[{\"backing_bytes\":68,\"connection\":\"Connected\",\"disk\":\"UpToDate\",\"gate\":"
-     "\"open\",\"guest_bytes\":63,\"index\":0,\"peer_disk\":"
-     "\"Inconsistent\",\"resync_permille\":1000,\"role\":\"Primary\",\"size_bytes\":64,"
+     "\"open\",\"guest_bytes\":63,\"index\":0,\"out_of_sync_kib\":7,\"peer_disk\":"
+     "\"Inconsistent\",\"resync_left_s\":20,\"resync_permille\":1000,\"role\":\"Primary\",\"size_bytes\":64,"
      "\"suspended\":true}]}"},
     {&node_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"kvm\":true,\"memory_free_mib\":100,"
                         "\"memory_mib\":2048,\"node\":\"n1\","

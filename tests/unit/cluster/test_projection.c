@@ -35,6 +35,7 @@ static FenceDevice *device_new(const char *node, FenceState state, const char *a
     device->node = g_strdup(node);
     device->agent = g_strdup("fence_ipmilan");
     device->state = state;
+    device->revision = 42;
     g_autofree char *ip = g_strdup_printf("ip=%s", address);
     const char *parameters[] = {ip, "username=admin", "password=sec&ret\"<", "cipher=3", "pcmk_host_list=all", NULL};
     device->parameters = g_strdupv((char **) parameters);
@@ -410,6 +411,69 @@ static void test_incomplete_input_removes_nothing(Fixture *fixture, gconstpointe
     g_assert_null(strstr(pruned, "web1"));
 }
 
+static guint count(const char *text, const char *word)
+{
+    guint n = 0;
+    for (const char *at = text; (at = strstr(at, word)); at += strlen(word)) {
+        n++;
+    }
+    return n;
+}
+
+/* In the fixture only n1 and n2 have a real device; n3's is not proven, so its password is nowhere. */
+static void test_secrets_hidden(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    g_autofree char *plain = desired(fixture, live);
+    g_assert_cmpint(count(plain, "sec&amp;ret"), ==, 2);
+    g_autoptr(GPtrArray) stored = g_ptr_array_new();
+    fixture->input.secrets_stored = stored;
+    g_ptr_array_add(stored, "n2");
+    g_autofree char *half = desired(fixture, plain);
+    g_assert_cmpint(count(half, "sec&amp;ret"), ==, 1);
+    g_assert_cmpint(count(half, "name=\"password\" value=\"lrm://\""), ==, 1);
+    g_ptr_array_add(stored, "n1");
+    g_autofree char *hidden = desired(fixture, half);
+    g_assert_cmpint(count(hidden, "sec&amp;ret"), ==, 0);
+    g_assert_cmpint(count(hidden, "lrm://"), ==, 2);
+    g_assert_cmpint(count(hidden, "value=\"admin\""), ==, 2);
+}
+
+/* Once hidden, a device stays as it is until every node has the files of the changed one; another agent is another
+ * device. */
+static void test_secrets_stay_hidden(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    g_autoptr(GPtrArray) stored = g_ptr_array_new();
+    FenceDevice *device = fixture->input.fence_devices->pdata[0];
+    fixture->input.secrets_stored = stored;
+    g_ptr_array_add(stored, "n2");
+    g_ptr_array_add(stored, "n1");
+    g_autofree char *hidden = desired(fixture, live);
+    g_ptr_array_remove_index(stored, 1);
+    device->revision = 43;
+    g_free(device->parameters[0]);
+    device->parameters[0] = g_strdup("ip=192.0.2.99");
+    g_autofree char *waiting = desired(fixture, hidden);
+    g_assert_cmpstr(waiting, ==, hidden);
+    g_ptr_array_add(stored, "n1");
+    g_autofree char *changed = desired(fixture, waiting);
+    g_assert_cmpint(count(changed, "192.0.2.99"), ==, 1);
+    g_assert_cmpint(count(changed, "name=\"hf-revision\" value=\"43\""), ==, 1);
+    g_assert_cmpint(count(changed, "sec&amp;ret"), ==, 0);
+
+    g_ptr_array_remove_index(stored, 1);
+    g_free(device->agent);
+    device->agent = g_strdup("fence_redfish");
+    g_autofree char *other = desired(fixture, changed);
+    g_assert_cmpint(count(other, "fence_redfish"), ==, 1);
+    g_assert_cmpint(count(other, "sec&amp;ret"), ==, 1);
+    device->state = FENCE_UNPROVEN;
+    g_autofree char *manual = desired(fixture, other);
+    g_assert_cmpint(count(manual, "sec&amp;ret"), ==, 0);
+    g_assert_cmpint(count(manual, "fence_holdfast_manual"), ==, 2);
+}
+
 /* What is gone from the store goes from the CIB with every constraint that names it, and what is not ours stays. */
 static void test_removal_and_foreign(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -574,6 +638,8 @@ int main(int argc, char **argv)
         {"/projection/second-level", test_second_level},
         {"/projection/foreign-levels", test_foreign_levels},
         {"/projection/incomplete-input-removes-nothing", test_incomplete_input_removes_nothing},
+        {"/projection/secrets-hidden", test_secrets_hidden},
+        {"/projection/secrets-stay-hidden", test_secrets_stay_hidden},
         {"/projection/removal-and-foreign", test_removal_and_foreign},
         {"/projection/sizes", test_sizes},
         {"/projection/not-a-cib", test_not_a_cib},

@@ -105,11 +105,13 @@ static void test_from_a_store(void)
     g_autoptr(Store) store = store_at(etcd->endpoint, NULL, 2000);
     g_autoptr(GError) error = NULL;
     put(store, STORE_ROOT "node/n1", NODE_TEXT);
+    gint64 device_revision = put(store, STORE_ROOT "fence/n1", DEVICE_TEXT);
     put(store, STORE_ROOT "guest/web1", GUEST_TEXT("web1"));
     put(store, STORE_ROOT "status/n1/guest/web1", "{}");
     g_autoptr(ProjectionInput) input = projection_input_read(store, NULL, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(input->guests->len, ==, 1);
+    g_assert_cmpint(((const FenceDevice *) input->fence_devices->pdata[0])->revision, ==, device_revision);
     g_assert_false(input->incomplete);
     etcd_freeze(etcd);
     g_assert_null(projection_input_read(store, NULL, &error));

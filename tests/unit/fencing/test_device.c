@@ -143,6 +143,8 @@ static void test_check(void)
         {"fence_ipmilan", "=x", "parameters[0]: "},
         {"fence_ipmilan", "password=a\naction=on", "parameters[0]: "},
         {"fence_ipmilan", "action=on", "parameters.action: "},
+        {"fence_ipmilan", "password=ends with a blank ", "parameters.password: "},
+        {"fence_ipmilan", "username=ends with a blank ", NULL},
         {"fence_ipmilan", "pcmk_host_list=n1", "parameters.pcmk_host_list: "},
     };
     gboolean have_agent = access("/usr/sbin/fence_ipmilan", X_OK) == 0;

@@ -245,12 +245,18 @@ static void test_conflicts(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_autoptr(GError) error = NULL;
     guest_put(fixture, "web1");
     Intruder twice = {.store = store, .rounds = 2, .priority = 77};
-    g_assert_true(object_update(store, &guest_type, "guest/web1", 0, change_with_intruder, &twice, &error));
+    gint64 revision = 0;
+    g_assert_true(object_update(store, &guest_type, "guest/web1", 0, change_with_intruder, &twice, &revision, &error));
+    g_autoptr(StoreEntry) entry = store_get(store, STORE_ROOT "guest/web1", NULL, NULL);
+    g_assert_cmpint(revision, ==, entry->mod_revision);
     g_autoptr(Guest) guest = fixture_get(fixture, "guest/web1", &guest_type);
     g_assert_cmpint(guest->spec.priority, ==, 77);
     g_assert_cmpstr(guest->spec.description, ==, "round 0"); /* nothing of the other's was lost */
+    revision = 0;                                            /* also when there is nothing to be written */
+    g_assert_true(object_update(store, &guest_type, "guest/web1", 0, change_with_intruder, &twice, &revision, &error));
+    g_assert_cmpint(revision, ==, entry->mod_revision);
     Intruder always = {.store = store, .rounds = 1000, .priority = 78};
-    g_assert_false(object_update(store, &guest_type, "guest/web1", 0, change_with_intruder, &always, &error));
+    g_assert_false(object_update(store, &guest_type, "guest/web1", 0, change_with_intruder, &always, NULL, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_CONFLICT);
 }
 

@@ -60,6 +60,7 @@ static void test_proc(void)
         g_assert_cmpstr(s.peer_disk, ==, state_cases[i].peer_disk);
         g_assert_cmpint(s.suspended, ==, state_cases[i].suspended);
         g_assert_cmpint(s.resync_permille, ==, state_cases[i].permille);
+        g_assert_cmpint(s.out_of_sync_kib, ==, state_cases[i].minor == 160 ? 100 : 0); /* the only one with any */
         g_assert_cmpint(drbd_state_is_connected(&s), ==, state_cases[i].connected);
         g_assert_cmpint(drbd_state_is_up_to_date_pair(&s), ==, state_cases[i].pair);
     }
