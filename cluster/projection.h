@@ -21,6 +21,7 @@ typedef struct {
     GPtrArray *fence_devices; /* of FenceDevice */
     GPtrArray *guests;        /* of ProjectionGuest */
     GPtrArray *node_statuses; /* of NodeStatus, for the nodes' memory; may be NULL, then the CIB's figures stay */
+    gboolean quorum_device;   /* corosync has a witness's vote */
 } ProjectionInput;
 
 /* Whether a guest of this name can be in the CIB: "fence-..." and "hf-..." are ours, "cib-bootstrap-options" is

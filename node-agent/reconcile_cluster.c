@@ -5,6 +5,7 @@
 #include "node-agent/reconcile.h"
 
 #include "cluster/projection.h"
+#include "cluster/witness.h"
 #include "common/error.h"
 #include "common/log.h"
 #include "fencing/device.h"
@@ -47,7 +48,12 @@ static gboolean project(Daemon *daemon)
             g_ptr_array_add(statuses, status);
         }
     }
-    ProjectionInput input = {.nodes = nodes, .fence_devices = devices, .guests = projected, .node_statuses = statuses};
+    g_autoptr(Witness) witness = cache_object(daemon->cache, &witness_type, "cluster/witness", NULL);
+    ProjectionInput input = {.nodes = nodes,
+                             .fence_devices = devices,
+                             .guests = projected,
+                             .node_statuses = statuses,
+                             .quorum_device = witness_votes(witness, nodes->len)};
     if (nodes->len == 0) {
         return TRUE; /* never project an empty store over a live cluster */
     }
@@ -202,7 +208,7 @@ static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
 /* Everything the projection is made from, as one text. */
 static char *projection_basis(Daemon *daemon)
 {
-    static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/"};
+    static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/", "cluster/witness"};
     GString *text = g_string_new(NULL);
     for (gsize p = 0; p < G_N_ELEMENTS(prefixes); p++) {
         g_autofree char *prefix = g_strconcat(STORE_ROOT, prefixes[p], NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The handler's view of the outside: kernel, store, holdfastd and corosync. libc, jansson and libvotequorum only. */
+ * The handler's view of the outside: kernel, store, holdfastd and corosync. libc, jansson and libquorum only. */
 #pragma once
 
 #include "storage/record_codec.h"

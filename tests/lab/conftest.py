@@ -9,7 +9,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from holdfast_check.cluster import Cluster  # noqa: E402
-from holdfast_check.prepare import BASE  # noqa: E402
+from holdfast_check.prepare import BASE, BASES  # noqa: E402
 from holdfast_lab.errors import LabError  # noqa: E402
 from holdfast_lab.lab import Lab  # noqa: E402
 from holdfast_lab.paths import REPOSITORY  # noqa: E402
@@ -19,6 +19,7 @@ RESULTS = pathlib.Path(REPOSITORY) / "build" / "tests" / "lab"
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: only in make check-full")
+    config.addinivalue_line("markers", "base(name): starts from that saved cluster instead of \"base\"")
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -28,7 +29,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def keep_journals(cluster, folder):
-    for name in cluster.names:
+    for name in cluster.lab.state.names:
         try:
             text = cluster.lab.logs(name, ["-b", "-n", "4000", "-o", "short-precise"])
         except (LabError, OSError) as error:
@@ -40,8 +41,9 @@ def keep_journals(cluster, folder):
 def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
     lab = Lab(progress=lambda text: print(text, flush=True))
-    base = os.environ.get("HOLDFAST_LAB_BASE", BASE)
-    lab.restore(base, old_image=base != BASE)
+    own = request.node.get_closest_marker("base")
+    base = own.args[0] if own else os.environ.get("HOLDFAST_LAB_BASE", BASE)
+    lab.restore(base, old_image=base not in BASES)
     made = Cluster(lab)
     made.wait_guest(made.names[0], protected=True, timeout_s=180)
     made.wait_answering()
