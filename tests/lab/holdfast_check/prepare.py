@@ -49,6 +49,7 @@ def make_guest(cluster, node, say):
 
 def from_scratch(lab, base):
     cluster = Cluster(lab)
+    lab.down()
     lab.up(**BASES[base])
     lab.say("waiting for the cluster")
     lab.wait_cluster(420)
