@@ -35,7 +35,8 @@ typedef struct {
     gint64 projected_at_us;
 
     gint64 device_started_us; /* "node" task only: when corosync-qdevice was last started */
-    gint64 witness_looked_us; /* "witness" task only */
+    gint64 witness_looked_us; /* "witness" task only, and the looks in a row without an answer */
+    int witness_misses;
 
     GMutex lock;
     MembershipView view;                   /* lock */

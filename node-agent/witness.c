@@ -15,6 +15,7 @@
 #define START_EVERY_US (10 * G_USEC_PER_SEC)
 #define LOOK_EVERY_US (6 * G_USEC_PER_SEC)
 #define LOOK_TIMEOUT_MS 2000
+#define MISSES_TO_BE_AWAY 2 /* a leader being elected is no absence */
 
 Witness *witness_of(Daemon *daemon)
 {
@@ -97,7 +98,11 @@ void witness_look(const char *key G_GNUC_UNUSED, gpointer user_data)
     if (!witness || (daemon->witness_looked_us != 0 && now_us - daemon->witness_looked_us < LOOK_EVERY_US)) {
         return;
     }
-    witness_note(daemon, &daemon->witness_etcd, !witness->voter || etcd_answers(witness), "its etcd");
+    gboolean answers = !witness->voter || etcd_answers(witness);
+    daemon->witness_misses = answers ? 0 : daemon->witness_misses + 1;
+    if (answers || daemon->witness_misses >= MISSES_TO_BE_AWAY) {
+        witness_note(daemon, &daemon->witness_etcd, answers, "its etcd");
+    }
     daemon->witness_looked_us = g_get_monotonic_time();
 }
 
