@@ -42,7 +42,7 @@ def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
     lab = Lab(progress=lambda text: print(text, flush=True))
     own = request.node.get_closest_marker("base")
-    base = own.args[0] if own else os.environ.get("HOLDFAST_LAB_BASE", BASE)
+    base = os.environ.get("HOLDFAST_LAB_BASE") or (own.args[0] if own else BASE)
     lab.restore(base, old_image=base not in BASES)
     made = Cluster(lab)
     made.wait_guest(made.names[0], protected=True, timeout_s=180)
