@@ -58,20 +58,26 @@ static void append_link(GString *text, int link, int priority)
                            link, priority);
 }
 
-static void append_totem(GString *text, const char *cluster, guint n_nodes, gboolean two_links,
-                         const CorosyncTuning *tuning)
+static TokenDefault token_of(guint n_nodes, const CorosyncTuning *tuning)
 {
+    if (tuning && tuning->token_ms > 0) {
+        return (TokenDefault){.token_ms = (int) tuning->token_ms};
+    }
     const TokenDefault *size = token_defaults;
     while (n_nodes > size->nodes_max) {
         size++;
     }
-    gboolean tuned = tuning && tuning->token_ms > 0;
+    return *size;
+}
+
+static void append_totem(GString *text, const char *cluster, TokenDefault token, gboolean two_links)
+{
     g_string_append_printf(
         text,
         "totem {\n    version: 2\n    cluster_name: %s\n    transport: knet\n    crypto_cipher: aes256\n"
         "    crypto_hash: sha256\n    token: %d\n    token_coefficient: %d\n"
         "    token_retransmits_before_loss_const: 10\n    link_mode: passive\n",
-        cluster, tuned ? (int) tuning->token_ms : size->token_ms, tuned ? 0 : size->coefficient_ms);
+        cluster, token.token_ms, token.coefficient_ms);
     append_link(text, 0, 2);
     if (two_links) {
         append_link(text, 1, 1);
@@ -94,24 +100,42 @@ static void append_nodelist(GString *text, const GPtrArray *nodes, gboolean two_
     g_string_append(text, "}\n\n");
 }
 
-char *corosync_conf_text(const char *cluster, const GPtrArray *nodes, const CorosyncTuning *tuning)
+/* The quorum server notices a dead node 1.2 * timeout after its last word, and corosync waits sync_timeout for its
+ * verdict before it says who is quorate: so the second must be well above the first, and both add to a fail-over. The
+ * daemons' own defaults (10 s, 30 s) are for tokens of 5 s and more. */
+static void append_device(GString *text, const Witness *witness, TokenDefault token)
+{
+    int timeout_ms = CLAMP(2 * token.token_ms, 2000, 10000);
+    g_string_append_printf(text,
+                           "    device {\n        model: net\n        votes: 1\n        timeout: %d\n"
+                           "        sync_timeout: %d\n        net {\n            host: %s\n"
+                           "            algorithm: ffsplit\n            tls: required\n        }\n    }\n",
+                           timeout_ms, 2 * timeout_ms, witness->address);
+}
+
+char *corosync_conf_text(const char *cluster, const GPtrArray *nodes, const Witness *witness,
+                         const CorosyncTuning *tuning)
 {
     g_autoptr(GPtrArray) sorted = nodes_sorted(nodes);
     gboolean two_links = nodes_have_ring1(sorted);
+    TokenDefault token = token_of(sorted->len, tuning);
     GString *text =
         g_string_new("# Written by Holdfast from the nodes of the cluster; changes here are overwritten.\n");
-    append_totem(text, cluster, sorted->len, two_links, tuning);
+    append_totem(text, cluster, token, two_links);
     append_nodelist(text, sorted, two_links);
     g_string_append(text, "quorum {\n    provider: corosync_votequorum\n");
-    if (sorted->len == 2) {
-        g_string_append(text, "    two_node: 1\n    wait_for_all: 1\n");
+    if (witness_votes(witness, sorted->len)) {
+        append_device(text, witness, token);
+    } else if (sorted->len == 2) {
+        /* It implies wait_for_all, which must not be written here: corosync would then keep it when a witness comes. */
+        g_string_append(text, "    two_node: 1\n");
     }
     g_string_append(text, "}\n\nsystem {\n    sched_rr: yes\n}\n\n"
                           "logging {\n    to_stderr: no\n    to_logfile: no\n    to_syslog: yes\n}\n");
     return g_string_free(text, FALSE);
 }
 
-char *corosync_conf_voters_text(const GPtrArray *nodes, int etcd_client_port)
+char *corosync_conf_voters_text(const GPtrArray *nodes, const Witness *witness, int etcd_client_port)
 {
     g_autoptr(GPtrArray) sorted = nodes_sorted(nodes);
     GString *text = g_string_new(NULL);
@@ -120,6 +144,9 @@ char *corosync_conf_voters_text(const GPtrArray *nodes, int etcd_client_port)
         if (node->voter) {
             g_string_append_printf(text, "https://%s:%d\n", node->ring0, etcd_client_port);
         }
+    }
+    if (witness && witness->ready && witness->voter) {
+        g_string_append_printf(text, "https://%s:%d\n", witness->address, etcd_client_port);
     }
     return g_string_free(text, FALSE);
 }
@@ -148,10 +175,11 @@ static gboolean conf_follow(const char *prefix, const char *text, gboolean *chan
 }
 
 gboolean corosync_conf_reconcile(const char *prefix, const ProcessRunner *runner, const ClusterConfig *config,
-                                 const GPtrArray *nodes, int etcd_client_port, gboolean *ret_changed, GError **error)
+                                 const GPtrArray *nodes, const Witness *witness, int etcd_client_port,
+                                 gboolean *ret_changed, GError **error)
 {
-    g_autofree char *conf = corosync_conf_text(config->name, nodes, &config->corosync);
-    g_autofree char *voters = corosync_conf_voters_text(nodes, etcd_client_port);
+    g_autofree char *conf = corosync_conf_text(config->name, nodes, witness, &config->corosync);
+    g_autofree char *voters = corosync_conf_voters_text(nodes, witness, etcd_client_port);
     g_autofree char *voters_path = g_strconcat(prefix, NODE_VOTERS_PATH, NULL);
     g_autofree char *stamp = g_strconcat(prefix, RELOAD_STAMP_PATH, NULL);
     gboolean changed = FALSE;

@@ -18,7 +18,7 @@ static const JsonField node_config_fields[] = {
      .kind = JSON_FIELD_INT,
      .offset = offsetof(NodeConfig, node_id),
      .required = TRUE,
-     .min = 1,
+     .min = 0,
      .max = G_MAXINT32},
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring1)},

@@ -5,6 +5,7 @@
 #include "common/json.h"
 
 #define NODE_CONFIG_PATH "/etc/holdfast/node.json"
+#define NODE_WITNESS_PATH "/etc/holdfast/witness.json" /* the same of a witness, which has no node.json */
 #define NODE_CA_FILE "/etc/holdfast/tls/ca.crt"
 #define NODE_CA_KEY_FILE "/etc/holdfast/tls/ca.key"
 #define NODE_CERT_FILE "/etc/holdfast/tls/node.crt"
@@ -14,7 +15,7 @@
 typedef struct {
     gint64 version; /* 1 */
     char *cluster, *node;
-    gint64 node_id;
+    gint64 node_id;      /* 0: a witness */
     char *ring0, *ring1; /* IPv4; ring1 may equal ring0 */
     char *storage_device;
 } NodeConfig;

@@ -29,14 +29,15 @@ typedef struct {
     /* of char *: nodes whose device's secrets every online node holds (fence_secret_everywhere); NULL: none. The
      * caller's to fill in. */
     GPtrArray *secrets_stored;
-    gboolean incomplete; /* some guest could not be read: nothing is taken out of the CIB */
+    gboolean quorum_device; /* corosync has a witness's vote */
+    gboolean incomplete;    /* some guest could not be read: nothing is taken out of the CIB */
 } ProjectionInput;
 void projection_input_free(ProjectionInput *input);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProjectionInput, projection_input_free)
 
 /* From the store itself, everything of one revision, linearizable: what is projected may be no older than the CIB it is
  * written over. A guest that does not decode makes the input incomplete (*ret_damaged names it, may be NULL); a damaged
- * node or fence device, or no node at all, is an error: without them even the fencing would come out wrong. */
+ * node, fence device or witness, or no node at all, is an error: without them even the fencing would come out wrong. */
 ProjectionInput *projection_input_read(Store *store, char **ret_damaged, GError **error);
 /* The same from entries of the store. Pure. */
 ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_damaged, GError **error);

@@ -4,6 +4,7 @@
  * absent. */
 #include "cluster/projection.h"
 
+#include "cluster/witness.h"
 #include "common/error.h"
 
 #include <string.h>
@@ -84,6 +85,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
     g_autoptr(ProjectionInput) input = input_new();
     g_autoptr(GHashTable) records = g_hash_table_new(g_str_hash, g_str_equal); /* guest -> text; borrowed */
     g_autoptr(GString) damaged = g_string_new(NULL);
+    g_autoptr(Witness) witness = NULL;
     for (guint i = 0; i < entries->len; i++) {
         const StoreEntry *entry = entries->pdata[i];
         if (g_str_has_prefix(entry->key, RECORDS)) {
@@ -95,7 +97,9 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
         if (g_str_has_prefix(entry->key, GUESTS)) {
             add_guest(entry, records, input, damaged);
         } else if ((g_str_has_prefix(entry->key, NODES) && !add_object(entry, &node_type, input->nodes, error)) ||
-                   (g_str_has_prefix(entry->key, DEVICES) && !add_device(entry, input, error))) {
+                   (g_str_has_prefix(entry->key, DEVICES) && !add_device(entry, input, error)) ||
+                   (g_str_equal(entry->key, WITNESS_KEY) &&
+                    !(witness = object_from_text(&witness_type, entry->value, entry->key, error)))) {
             return NULL;
         }
     }
@@ -104,6 +108,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
                             "the store has no node: an empty store is never projected over a live cluster");
         return NULL;
     }
+    input->quorum_device = witness_votes(witness, input->nodes->len);
     if (ret_damaged) {
         *ret_damaged = damaged->len ? g_strdup(damaged->str) : NULL;
     }
@@ -112,7 +117,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
 
 ProjectionInput *projection_input_read(Store *store, char **ret_damaged, GError **error)
 {
-    static const char *const prefixes[] = {NODES, DEVICES, GUESTS, RECORDS, NULL};
+    static const char *const prefixes[] = {NODES, DEVICES, GUESTS, RECORDS, WITNESS_KEY, NULL};
     g_autoptr(GPtrArray) entries = store_list_all(store, prefixes, NULL, error);
     return entries ? projection_input_from(entries, ret_damaged, error) : NULL;
 }

@@ -8,7 +8,7 @@
 
 int projection_fencing_delay_s(const ProjectionInput *input)
 {
-    return input->nodes->len == 2 ? 15 : 0;
+    return input->nodes->len == 2 && !input->quorum_device ? 15 : 0;
 }
 
 static const struct {
@@ -44,7 +44,7 @@ static void put_options(Projection *projection)
     /* An agent or controller that falls behind this many messages is evicted, and an evicted controller gets its node
      * fenced. */
     guint ipc_limit = MAX(IPC_LIMIT_MIN, input->nodes->len * input->guests->len);
-    gboolean suicide = has_watchdog(projection) && input->nodes->len > 2;
+    gboolean suicide = has_watchdog(projection) && (input->nodes->len > 2 || input->quorum_device);
     g_autofree char *ipc_text = g_strdup_printf("%u", ipc_limit);
     g_autofree char *delay_text = g_strdup_printf("%ds", delay_s);
     g_autofree char *timeout_text = g_strdup_printf("%ds", 30 + 2 * delay_s); /* 2.1.5 counts the delay in */

@@ -35,7 +35,8 @@ void projection_nodes(Projection *projection); /* memory of the nodes */
 void projection_fencing(Projection *projection);
 void projection_guests(Projection *projection);
 
-/* 2 nodes: survivors have no majority by count, so who shoots first is decided by delay. 0 otherwise. */
+/* 2 nodes without a witness: survivors have no majority by count, so who shoots first is decided by delay. 0 otherwise.
+ */
 int projection_fencing_delay_s(const ProjectionInput *input);
 /* TRUE when every node's memory is known to the CIB: only then may placement count memory, or nothing would start. */
 gboolean projection_memory_known(const Projection *projection);

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "node-agent/judge.h"
 #include "node-agent/reconcile.h"
+#include "node-agent/witness.h"
 
 #include <string.h>
 
@@ -168,6 +169,7 @@ void daemon_kick_cluster(Daemon *daemon)
 void daemon_kick_node(Daemon *daemon)
 {
     worker_kick(daemon->worker, "node", reconcile_node);
+    worker_kick(daemon->worker, "witness", witness_look);
 }
 
 void daemon_kick_operation(Daemon *daemon, const char *id)

@@ -39,12 +39,17 @@ typedef struct {
     char *projected_basis;     /* "cluster" task only: what the CIB was last made from, and when */
     gint64 projected_at_us;
 
+    gint64 device_started_us; /* "node" task only: when corosync-qdevice was last started */
+    gint64 witness_looked_us; /* "witness" task only, and the looks in a row without an answer */
+    int witness_misses;
+
     GMutex lock;
-    MembershipView view;   /* lock */
-    gint64 lease;          /* lock; 0: none yet */
-    GHashTable *published; /* lock; status key -> text last written under the lease */
-    GHashTable *settled;   /* lock; guest -> GuestSettled */
-    GHashTable *resyncs;   /* lock; guest -> GuestResync */
+    MembershipView view;                   /* lock */
+    gint64 lease;                          /* lock; 0: none yet */
+    gboolean witness_device, witness_etcd; /* lock; its vote is in corosync here, its etcd answers */
+    GHashTable *published;                 /* lock; status key -> text last written under the lease */
+    GHashTable *settled;                   /* lock; guest -> GuestSettled */
+    GHashTable *resyncs;                   /* lock; guest -> GuestResync */
     GMutex pacemaker_lock;
     char *pacemaker_xml;    /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */
     gint64 pacemaker_at_us; /* pacemaker_lock */
@@ -76,7 +81,7 @@ gboolean daemon_lease_keep(Daemon *daemon, GError **error);
 /* Kick background work by name. */
 void daemon_kick_guest(Daemon *daemon, const char *guest);
 void daemon_kick_cluster(Daemon *daemon); /* what the DC does: projection, deletions, operations */
-void daemon_kick_node(Daemon *daemon);
+void daemon_kick_node(Daemon *daemon);    /* and a look at the witness */
 void daemon_kick_operation(Daemon *daemon, const char *id);
 
 /* Stream to the peers and keep what they stream (blackbox_daemon.c); in the main thread, once the cache is loaded. */

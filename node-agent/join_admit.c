@@ -12,6 +12,7 @@
 #include "fencing/device.h"
 #include "node-agent/join.h"
 #include "node-agent/join_bundle.h"
+#include "node-agent/join_witness.h"
 #include "node-agent/setup/checks.h"
 
 #include <string.h>
@@ -40,6 +41,7 @@ static const JsonField join_request_fields[] = {
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinRequest, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinRequest, ring1)},
     {.name = "csr", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinRequest, csr), .required = TRUE},
+    {.name = "witness", .kind = JSON_FIELD_BOOL, .offset = offsetof(JoinRequest, witness)},
     {.name = "fence", .kind = JSON_FIELD_STRUCT, .offset = offsetof(JoinRequest, fence), .sub = &join_fence_type},
     {0},
 };
@@ -168,7 +170,7 @@ static gboolean request_check(const JoinAdmission *admission, GError **error)
     return TRUE;
 }
 
-static gboolean address_free(const Node *other, const char *address, const char *field, GError **error)
+gboolean join_address_free(const Node *other, const char *address, const char *field, GError **error)
 {
     if (g_strcmp0(address, other->ring0) == 0 || g_strcmp0(address, other->ring1) == 0) {
         return refuse(error, HOLDFAST_ERROR_INVALID, "%s: %s belongs to node '%s' already: every node needs its own",
@@ -191,8 +193,8 @@ static gboolean fits(const JoinRequest *request, const GPtrArray *nodes, GError 
     }
     for (guint i = 0; i < nodes->len; i++) {
         const Node *other = nodes->pdata[i];
-        if (!address_free(other, request->ring0, "ring0", error) ||
-            (request->ring1 && !address_free(other, request->ring1, "ring1", error))) {
+        if (!join_address_free(other, request->ring0, "ring0", error) ||
+            (request->ring1 && !join_address_free(other, request->ring1, "ring1", error))) {
             return FALSE;
         }
         if (has_ring1(other->ring0, other->ring1) && !has_ring1(request->ring0, request->ring1)) {
@@ -206,10 +208,10 @@ static gboolean fits(const JoinRequest *request, const GPtrArray *nodes, GError 
 }
 
 /* An id is not used again while a higher one is in use: Pacemaker remembers ids of nodes it has seen. */
-static Node *node_make(const JoinRequest *request, const GPtrArray *nodes)
+static Node *node_make(const JoinRequest *request, const GPtrArray *nodes, const Witness *witness)
 {
     Node *made = object_new(&node_type);
-    guint voters = 0;
+    guint voters = witness && witness->voter ? 1 : 0;
     for (guint i = 0; i < nodes->len; i++) {
         const Node *other = nodes->pdata[i];
         made->id = MAX(made->id, other->id);
@@ -244,12 +246,10 @@ static gboolean txn_put_fence(StoreTxn *txn, const JoinRequest *request, GError 
     return TRUE;
 }
 
-/* From the moment the node is in the store every member counts it in corosync's expected votes, so those present now
- * must still be a majority with it, and no second node may be half in. (Two nodes: two_node lets one of them go on.) */
-static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray *nodes, GError **error)
+gboolean join_enough_present(const JoinAdmission *admission, const GPtrArray *nodes, guint needed, GError **error)
 {
     const SetupContext *context = admission->context;
-    guint n_after = nodes->len + 1, needed = n_after == 2 ? 1 : n_after / 2 + 1, present = 0;
+    guint present = 0;
     MembershipView view = {0};
     g_autofree char *others = join_bundle_initial_cluster(context, admission->store, admission->request.node,
                                                           admission->request.ring0, error);
@@ -263,36 +263,74 @@ static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray 
         }
     }
     if (!view.quorate || present < needed) {
-        return refuse(error, HOLDFAST_ERROR_UNAVAILABLE,
-                      "%u of %u nodes are online, with one more node at least %u must be: bring the others back, or "
-                      "remove those that will not "
-                      "come back",
-                      present, nodes->len, needed);
+        return refuse(
+            error, HOLDFAST_ERROR_UNAVAILABLE,
+            "%u of %u nodes are online, to let another machine in at least %u must be: bring the others back, "
+            "or remove those that will not come back",
+            present, nodes->len, needed);
     }
     return TRUE;
+}
+
+/* From the moment the node is in the store every member counts it in corosync's expected votes, so those present now
+ * must still be a majority with it, and no second node may be half in. (Two nodes: two_node lets one of them go on, and
+ * a witness's vote comes only with the second node.) */
+static gboolean quorum_survives(const JoinAdmission *admission, const GPtrArray *nodes, const Witness *witness,
+                                GError **error)
+{
+    guint n_after = nodes->len + 1;
+    if (n_after == 2 && witness_votes(witness, n_after)) {
+        return refuse(error, HOLDFAST_ERROR_REFUSED,
+                      "node: one node and witness '%s' would lose their majority while a second node joins: remove the "
+                      "witness first (`holdfast node remove %s`) and let it join again afterwards",
+                      witness->name, witness->name);
+    }
+    return join_enough_present(admission, nodes, n_after == 2 ? 1 : n_after / 2 + 1, error);
+}
+
+static gboolean differs_from_witness(const JoinRequest *request, const Witness *witness, GError **error)
+{
+    if (witness && strcmp(witness->name, request->node) == 0) {
+        return refuse(error, HOLDFAST_ERROR_EXISTS, "node: the witness is named '%s': choose another name",
+                      witness->name);
+    }
+    if (witness &&
+        (strcmp(witness->address, request->ring0) == 0 || g_strcmp0(witness->address, request->ring1) == 0)) {
+        return refuse(error, HOLDFAST_ERROR_INVALID, "ring0: %s belongs to witness '%s' already", witness->address,
+                      witness->name);
+    }
+    return TRUE;
+}
+
+void join_txn_bind_token(JoinAdmission *admission, StoreTxn *txn, const char *name)
+{
+    g_free(admission->token.node);
+    admission->token.node = g_strdup(name);
+    g_autoptr(json_t) token = json_struct_encode(&join_token_type, &admission->token);
+    g_autofree char *text = json_text_from(token);
+    store_txn_if_revision(txn, JOIN_LOCK_KEY, admission->lock_revision);
+    store_txn_if_revision(txn, admission->token_key, admission->token_revision);
+    store_txn_put(txn, admission->token_key, text, admission->token_lease);
 }
 
 /* Node, fence device and the token's binding in one transaction, valid only while the lock is still ours. */
 static gboolean node_add(JoinAdmission *admission, const GPtrArray *nodes, GError **error)
 {
-    if (!fits(&admission->request, nodes, error) || !quorum_survives(admission, nodes, error)) {
+    g_autoptr(Witness) witness = NULL;
+    if (!witness_load(admission->store, &witness, NULL, error) || !fits(&admission->request, nodes, error) ||
+        !differs_from_witness(&admission->request, witness, error) ||
+        !quorum_survives(admission, nodes, witness, error)) {
         return FALSE;
     }
     g_autoptr(StoreTxn) txn = store_txn_new();
-    g_autoptr(Node) made = node_make(&admission->request, nodes);
+    g_autoptr(Node) made = node_make(&admission->request, nodes, witness);
     if (!txn_put_fence(txn, &admission->request, error)) {
         return FALSE;
     }
-    g_free(admission->token.node);
-    admission->token.node = g_strdup(made->name);
-    g_autoptr(json_t) token = json_struct_encode(&join_token_type, &admission->token);
-    g_autofree char *token_text = json_text_from(token);
     g_autofree char *node_key = g_strconcat(STORE_ROOT "node/", made->name, NULL);
     g_autofree char *node_text = object_to_text(&node_type, made);
-    store_txn_if_revision(txn, JOIN_LOCK_KEY, admission->lock_revision);
-    store_txn_if_revision(txn, admission->token_key, admission->token_revision);
+    join_txn_bind_token(admission, txn, made->name);
     store_txn_if_revision(txn, node_key, 0);
-    store_txn_put(txn, admission->token_key, token_text, admission->token_lease);
     store_txn_put(txn, node_key, node_text, 0);
     if (!store_txn_commit(admission->store, txn, &admission->token_revision, error)) {
         return FALSE;
@@ -339,7 +377,9 @@ gboolean join_admit(JoinAdmission *admission, json_t **ret_bundle, GError **erro
         return FALSE;
     }
     const Node *present = node_find(nodes, admission->request.node);
-    if (!(present ? node_resume(admission, present, error) : node_add(admission, nodes, error))) {
+    if (!(admission->request.witness ? join_witness_admit(admission, nodes, error)
+          : present                  ? node_resume(admission, present, error)
+                                     : node_add(admission, nodes, error))) {
         return FALSE;
     }
     *ret_bundle = join_bundle_new(admission, error);
@@ -348,9 +388,10 @@ gboolean join_admit(JoinAdmission *admission, json_t **ret_bundle, GError **erro
 
 gboolean join_admit_finish(JoinAdmission *admission, GError **error)
 {
-    if (!store_delete(admission->store, admission->token_key, -1, error)) {
+    if ((admission->request.witness && !join_witness_ready(admission, error)) ||
+        !store_delete(admission->store, admission->token_key, -1, error)) {
         return FALSE;
     }
-    setup_progress(admission->context, "join: node '%s' is a full member", admission->node->name);
+    setup_progress(admission->context, "join: '%s' is a full member", admission->node->name);
     return TRUE;
 }

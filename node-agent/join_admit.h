@@ -27,6 +27,7 @@ typedef struct {
 typedef struct {
     char *proof;
     char *node, *ring0, *ring1, *csr;
+    gboolean witness; /* no node: it votes only */
     JoinFence fence;
 } JoinRequest;
 
@@ -41,7 +42,7 @@ typedef struct {
     char *token_key;
     gint64 token_revision, token_lease;
     JoinRequest request;
-    Node *node;        /* as stored */
+    Node *node;        /* as stored; a witness's name, address and voter, which is no node */
     gint64 lock_lease; /* 0: not held */
     gint64 lock_revision;
 } JoinAdmission;
@@ -63,3 +64,10 @@ gboolean join_admit_finish(JoinAdmission *admission, GError **error);
 gboolean join_lock_take(Store *store, const char *holder, gint64 *ret_lease, gint64 *ret_revision, GError **error);
 /* All nodes of the store, array of Node. Caller unrefs. */
 GPtrArray *join_nodes_load(Store *store, GError **error);
+
+/* Shared with the witness's join. */
+gboolean join_address_free(const Node *other, const char *address, const char *field, GError **error);
+/* Quorate, at least `needed` of `nodes` in the membership, and nobody else half in. UNAVAILABLE: not now. */
+gboolean join_enough_present(const JoinAdmission *admission, const GPtrArray *nodes, guint needed, GError **error);
+/* Conditions (lock and token are still ours) and the token's binding to `name`. */
+void join_txn_bind_token(JoinAdmission *admission, StoreTxn *txn, const char *name);

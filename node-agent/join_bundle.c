@@ -31,17 +31,14 @@ static const JsonField join_bundle_fields[] = {
      .kind = JSON_FIELD_INT,
      .offset = offsetof(JoinBundle, node_id),
      .required = TRUE,
-     .min = 1,
+     .min = 0,
      .max = G_MAXINT32},
     {.name = "voter", .kind = JSON_FIELD_BOOL, .offset = offsetof(JoinBundle, voter), .required = TRUE},
     {.name = "ca", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, ca), .required = TRUE},
-    {.name = "ca_key", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, ca_key), .required = TRUE},
+    {.name = "ca_key", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, ca_key)},
     {.name = "cert", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, cert), .required = TRUE},
-    {.name = "authkey", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, authkey), .required = TRUE},
-    {.name = "corosync_conf",
-     .kind = JSON_FIELD_STRING,
-     .offset = offsetof(JoinBundle, corosync_conf),
-     .required = TRUE},
+    {.name = "authkey", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, authkey)},
+    {.name = "corosync_conf", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, corosync_conf)},
     {.name = "voters", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, voters), .required = TRUE},
     {.name = "etcd_initial_cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(JoinBundle, etcd_initial_cluster)},
     {.name = "tuning",
@@ -54,9 +51,9 @@ static const JsonField join_bundle_fields[] = {
 };
 const JsonStruct join_bundle_type = {.size = sizeof(JoinBundle), .fields = join_bundle_fields};
 
-static gboolean bundle_files(const JoinAdmission *admission, JoinBundle *bundle, GError **error)
+/* What only nodes get: with the authkey one can speak in the membership, with the CA's key make certificates. */
+static gboolean bundle_node_secrets(const JoinAdmission *admission, JoinBundle *bundle, GError **error)
 {
-    const JoinRequest *request = &admission->request;
     g_autofree char *path = setup_path(admission->context, SETUP_AUTHKEY_PATH);
     gsize length = 0;
     g_autofree char *authkey = authkey_read(path, &length, error);
@@ -64,12 +61,18 @@ static gboolean bundle_files(const JoinAdmission *admission, JoinBundle *bundle,
         return FALSE;
     }
     bundle->authkey = g_base64_encode((const guchar *) authkey, length);
+    bundle->ca_key = setup_read(admission->context, NODE_CA_KEY_FILE, error);
+    return bundle->ca_key != NULL;
+}
+
+static gboolean bundle_files(const JoinAdmission *admission, JoinBundle *bundle, GError **error)
+{
+    const JoinRequest *request = &admission->request;
     bundle->ca = setup_read(admission->context, NODE_CA_FILE, error);
-    bundle->ca_key = bundle->ca ? setup_read(admission->context, NODE_CA_KEY_FILE, error) : NULL;
-    bundle->cert = bundle->ca_key ? tls_sign(admission->context, request->csr, request->node, request->ring0,
-                                             request->ring1, error)
-                                  : NULL;
-    return bundle->cert != NULL;
+    bundle->cert = bundle->ca ? tls_sign(admission->context, request->csr, request->node, request->ring0,
+                                         request->ring1, request->witness, error)
+                              : NULL;
+    return bundle->cert && (request->witness || bundle_node_secrets(admission, bundle, error));
 }
 
 /* This node's own corosync.conf is up to date before the joiner hears of it; the other members follow by their watch.
@@ -79,12 +82,16 @@ static gboolean bundle_membership(const JoinAdmission *admission, JoinBundle *bu
     const SetupContext *context = admission->context;
     g_autoptr(GPtrArray) nodes = join_nodes_load(admission->store, error);
     g_autoptr(ClusterConfig) config = nodes ? cluster_config_load(admission->store, error) : NULL;
-    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port,
-                                            NULL, error)) {
+    g_autoptr(Witness) witness = NULL;
+    if (!config || !witness_load(admission->store, &witness, NULL, error) ||
+        !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, witness, context->etcd_client_port,
+                                 NULL, error)) {
         return FALSE;
     }
-    bundle->corosync_conf = corosync_conf_text(config->name, nodes, &config->corosync);
-    bundle->voters = corosync_conf_voters_text(nodes, context->etcd_client_port);
+    if (!admission->request.witness) {
+        bundle->corosync_conf = corosync_conf_text(config->name, nodes, witness, &config->corosync);
+    }
+    bundle->voters = corosync_conf_voters_text(nodes, witness, context->etcd_client_port);
     bundle->cluster = g_strdup(config->name);
     bundle->tuning = *config;
     memset(config, 0, sizeof(*config)); /* its strings are the bundle's now */

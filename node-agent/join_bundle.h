@@ -8,11 +8,13 @@
 typedef struct {
     gint64 version; /* 1 */
     char *cluster;
-    gint64 node_id;
-    gboolean voter;           /* runs an etcd member */
-    char *ca, *ca_key, *cert; /* PEM */
-    char *authkey;            /* corosync's, base64 */
-    char *corosync_conf, *voters;
+    gint64 node_id;  /* 0: a witness */
+    gboolean voter;  /* runs an etcd member */
+    char *ca, *cert; /* PEM */
+    char *ca_key;    /* PEM; not for a witness, nor the next two */
+    char *authkey;   /* corosync's, base64 */
+    char *corosync_conf;
+    char *voters;
     char *etcd_initial_cluster; /* with the joiner in it; NULL for a node that does not vote */
     ClusterConfig tuning;
     GPtrArray *members; /* of JoinMember: who is in corosync's membership now */

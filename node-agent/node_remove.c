@@ -174,8 +174,10 @@ static gboolean follow(const Removal *removal, GError **error)
     const SetupContext *context = removal->context;
     g_autoptr(GPtrArray) nodes = join_nodes_load(removal->store, error);
     g_autoptr(ClusterConfig) config = nodes ? cluster_config_load(removal->store, error) : NULL;
-    if (!config || !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, context->etcd_client_port,
-                                            NULL, error)) {
+    g_autoptr(Witness) witness = NULL;
+    if (!config || !witness_load(removal->store, &witness, NULL, error) ||
+        !corosync_conf_reconcile(context->prefix, context->runner, config, nodes, witness, context->etcd_client_port,
+                                 NULL, error)) {
         return FALSE;
     }
     g_autoptr(GError) problem = NULL;

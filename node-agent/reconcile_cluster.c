@@ -232,7 +232,7 @@ static void follow_power(Daemon *daemon, const PacemakerStatus *pacemaker)
 /* What the cache knows of the things the projection is made from, as one text: it only says when to project again. */
 static char *projection_basis(Daemon *daemon)
 {
-    static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/"};
+    static const char *const prefixes[] = {"node/", "fence/", "guest/", "record/", "cluster/witness"};
     GString *text = g_string_new(NULL);
     for (gsize p = 0; p < G_N_ELEMENTS(prefixes); p++) {
         g_autofree char *prefix = g_strconcat(STORE_ROOT, prefixes[p], NULL);

@@ -12,6 +12,7 @@
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/setup/context.h"
+#include "node-agent/witness.h"
 #include "storage/pool.h"
 #include "vmm/network.h"
 
@@ -153,16 +154,21 @@ static void corosync_follow(Daemon *daemon)
     g_autoptr(GError) error = NULL;
     g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
     g_autoptr(ClusterConfig) config = cache_object(daemon->cache, &cluster_config_type, "cluster/config", NULL);
+    g_autoptr(Witness) witness = witness_of(daemon);
     gboolean changed = FALSE;
     if (!config || !nodes_include_self(nodes, daemon->config->node)) {
         return;
     }
-    if (!corosync_conf_reconcile("", daemon->runner, config, nodes, setup_context_default()->etcd_client_port, &changed,
-                                 &error)) {
+    if (!corosync_conf_reconcile("", daemon->runner, config, nodes, witness, setup_context_default()->etcd_client_port,
+                                 &changed, &error)) {
         log_line(LOG_LEVEL_WARNING, "corosync.conf: %s", error->message);
-    } else if (changed) {
-        log_line(LOG_LEVEL_NOTICE, "corosync.conf now has %u nodes", nodes->len);
+        return;
     }
+    if (changed) {
+        log_line(LOG_LEVEL_NOTICE, "corosync.conf now has %u nodes%s", nodes->len,
+                 witness_votes(witness, nodes->len) ? " and the witness" : "");
+    }
+    witness_follow_device(daemon, witness, nodes->len);
 }
 
 void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)

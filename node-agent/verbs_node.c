@@ -4,9 +4,11 @@
 
 #include "common/error.h"
 #include "node-agent/join.h"
+#include "node-agent/join_witness.h"
 #include "node-agent/operation.h"
 #include "node-agent/node_remove.h"
 #include "node-agent/views.h"
+#include "node-agent/witness.h"
 
 static json_t *node_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
 {
@@ -54,14 +56,24 @@ static json_t *node_online(const VerbCall *call, GError **error)
     return verb_operation(call, operation_new("node.online", target, NULL, NULL), error);
 }
 
+/* A node, or the witness: both are what `join` let in. */
+static gboolean member_remove(const VerbCall *call, const char *name, GError **error)
+{
+    g_autoptr(Witness) witness = witness_of(call->daemon);
+    if (witness && g_str_equal(witness->name, name)) {
+        return witness_remove(setup_context_default(), call->daemon->store, name, error);
+    }
+    return node_remove(setup_context_default(), call->daemon->store, call->daemon->config->node, name,
+                       daemon_node_online(call->daemon, name), error);
+}
+
 static json_t *node_remove_verb(const VerbCall *call, GError **error)
 {
-    g_autoptr(Node) node = verb_object(call, &node_type, "node", NULL, error);
-    if (!node || !node_remove(setup_context_default(), call->daemon->store, call->daemon->config->node, node->name,
-                              daemon_node_online(call->daemon, node->name), error)) {
+    const char *name = verb_string(call, "name", error);
+    if (!name || !member_remove(call, name, error)) {
         return NULL;
     }
-    g_autofree char *target = g_strconcat("node/", node->name, NULL);
+    g_autofree char *target = g_strconcat("node/", name, NULL);
     g_autoptr(Operation) operation = operation_new("node.remove", target, NULL, call->daemon->config->node);
     return operation_create_done(call->daemon, operation, error) ? operation_view(operation) : NULL;
 }

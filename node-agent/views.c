@@ -5,6 +5,7 @@
 #include "cluster/fence_secret.h"
 #include "common/error.h"
 #include "node-agent/resync.h"
+#include "node-agent/witness.h"
 #include "storage/record.h"
 
 #include <string.h>
@@ -139,13 +140,15 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
 static char *protection(Daemon *daemon, const Guest *guest, const Record *record, gboolean armed,
                         gboolean *ret_protected)
 {
+    Reserve reserve = witness_reserve(daemon);
+    gboolean second_chance = reserve_present(&reserve);
     guint in_sync = 0, alive = 0;
     for (char **node = guest->nodes; node && *node; node++) {
         gboolean in = record_is_in_sync(record, *node);
         in_sync += in;
         alive += in && daemon_node_online(daemon, *node);
     }
-    *ret_protected = armed && alive >= 2;
+    *ret_protected = armed && alive >= 2 && second_chance;
     if (guest->spec.replicas < 2) {
         return g_strdup("one replica only: not protected against the loss of its node");
     }
@@ -157,6 +160,9 @@ static char *protection(Daemon *daemon, const Guest *guest, const Record *record
     }
     if (alive < 2) {
         return g_strdup("the other replica's node is not in the cluster");
+    }
+    if (!second_chance) {
+        return g_strdup("both replicas in sync, but the cluster has no second chance now");
     }
     return g_strdup(armed ? "both replicas in sync, fencing proven"
                           : "both replicas in sync, but HA is not armed: fencing of some node is not proven");
@@ -308,6 +314,11 @@ json_t *view_status(Daemon *daemon)
     if (!view.quorate) {
         add_problem(problems, "this node is not in a quorate partition: nothing is started or moved until it is");
     }
+    Reserve reserve = witness_reserve(daemon);
+    g_autofree char *no_reserve = reserve_problem(&reserve);
+    if (no_reserve) {
+        add_problem(problems, "%s", no_reserve);
+    }
     for (guint i = 0; i < nodes->len; i++) {
         json_t *node = view_node(daemon, nodes->pdata[i], pacemaker);
         node_problems(problems, node);
@@ -318,7 +329,8 @@ json_t *view_status(Daemon *daemon)
         guest_problems(problems, guest);
         json_array_append_new(guest_views, guest);
     }
-    return json_pack("{s:s,s:s,s:b,s:s?,s:b,s:o,s:o,s:o}", "cluster", daemon->config->cluster, "node",
+    return json_pack("{s:s,s:s,s:b,s:s?,s:b,s:o,s:o,s:o,s:o}", "cluster", daemon->config->cluster, "node",
                      daemon->config->node, "quorate", view.quorate, "dc", pacemaker ? pacemaker->dc : NULL, "ha_armed",
-                     ha_armed(daemon), "nodes", node_views, "guests", guest_views, "problems", problems);
+                     ha_armed(daemon), "nodes", node_views, "witness", witness_view(daemon), "guests", guest_views,
+                     "problems", problems);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The handler's view of the outside: kernel, store, holdfastd and corosync. libc, jansson and libvotequorum only.
+ * The handler's view of the outside: kernel, store, holdfastd and corosync. libc, jansson and libquorum only.
  *
  * All its paths begin with HANDLER_ROOT: "/", but in the build for the unit tests, which is another program. Nothing
  * that a caller could set moves them. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 static const char *const action_names[] = {"init", "join", NULL};
+static const char *const role_names[] = {"node", "witness", NULL};
 
 static const JsonField answers_join_fields[] = {
     {.name = "address", .kind = JSON_FIELD_STRING, .offset = offsetof(AnswersJoin, address), .required = TRUE},
@@ -41,14 +42,12 @@ static const JsonField answers_fields[] = {
      .offset = offsetof(Answers, action),
      .required = TRUE,
      .names = action_names},
+    {.name = "role", .kind = JSON_FIELD_ENUM, .offset = offsetof(Answers, role), .names = role_names},
     {.name = "cluster", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, cluster)},
     {.name = "node", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, node), .required = TRUE},
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, ring1)},
-    {.name = "storage_device",
-     .kind = JSON_FIELD_STRING,
-     .offset = offsetof(Answers, storage_device),
-     .required = TRUE},
+    {.name = "storage_device", .kind = JSON_FIELD_STRING, .offset = offsetof(Answers, storage_device)},
     {.name = "join", .kind = JSON_FIELD_STRUCT, .offset = offsetof(Answers, join), .sub = &answers_join_type},
     {.name = "join_tokens", .kind = JSON_FIELD_STRV, .offset = offsetof(Answers, join_tokens)},
     {.name = "corosync",
@@ -178,6 +177,33 @@ static gboolean check_fence(const Answers *answers, GError **error)
     return TRUE;
 }
 
+/* What makes no sense for a witness is refused rather than ignored. */
+static gboolean check_witness(const Answers *answers, GError **error)
+{
+    const struct {
+        const char *field;
+        gboolean given;
+    } unwanted[] = {{"storage_device", answers->storage_device != NULL},
+                    {"ring1", g_strcmp0(answers->ring1, answers->ring0) != 0},
+                    {"fence", answers->fence.agent != NULL}};
+    if (answers->action != ANSWERS_JOIN) {
+        return field_wrong(error, "role", "a witness joins a cluster of nodes, it cannot make one");
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(unwanted); i++) {
+        if (unwanted[i].given) {
+            return field_wrong(error, unwanted[i].field,
+                               "is for nodes: a witness has one address and no guests, leave it out");
+        }
+    }
+    return TRUE;
+}
+
+static gboolean check_storage(const Answers *answers, GError **error)
+{
+    return (answers->storage_device && answers->storage_device[0] == '/') ||
+           field_wrong(error, "storage_device", "must be the path of an empty block device such as /dev/vdb");
+}
+
 gboolean answers_check(const SetupContext *context, Answers *answers, GError **error)
 {
     if (answers->version != 1) {
@@ -191,8 +217,8 @@ gboolean answers_check(const SetupContext *context, Answers *answers, GError **e
         !check_address_text(context, answers->ring1, "ring1", error)) {
         return FALSE;
     }
-    if (!answers->storage_device || answers->storage_device[0] != '/') {
-        return field_wrong(error, "storage_device", "must be the path of an empty block device such as /dev/vdb");
+    if (!(answers->role == ANSWERS_WITNESS ? check_witness(answers, error) : check_storage(answers, error))) {
+        return FALSE;
     }
     return (answers->action == ANSWERS_INIT ? check_init(answers, error) : check_join(context, answers, error)) &&
            check_fence(answers, error);

@@ -9,6 +9,7 @@
 #define ANSWERS_PATH "/etc/holdfast/answers.json"
 
 typedef enum { ANSWERS_INIT, ANSWERS_JOIN } AnswersAction;
+typedef enum { ANSWERS_NODE, ANSWERS_WITNESS } AnswersRole;
 
 typedef struct {
     char *address; /* of any member */
@@ -18,6 +19,7 @@ typedef struct {
 typedef struct {
     gint64 version; /* 1 */
     int action;     /* AnswersAction */
+    int role;       /* AnswersRole; a witness only joins, and has name, ring0 and nothing else */
     char *cluster;  /* init; for join only compared with what the members say, when given */
     char *node, *ring0, *ring1;
     char *storage_device;

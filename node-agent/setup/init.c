@@ -38,15 +38,15 @@ static gboolean step_keys(const SetupContext *context, const Answers *answers, G
     }
     g_autofree char *request = tls_request(context, answers->node, error);
     g_autofree char *certificate =
-        request ? tls_sign(context, request, answers->node, answers->ring0, answers->ring1, error) : NULL;
+        request ? tls_sign(context, request, answers->node, answers->ring0, answers->ring1, FALSE, error) : NULL;
     return certificate && setup_write(context, NODE_CERT_FILE, certificate, -1, 0644, NULL, error) &&
            tls_qemu_folder(context, error) && authkey_ensure(context, error);
 }
 
 static gboolean step_files(const SetupContext *context, const Answers *answers, GPtrArray *nodes, GError **error)
 {
-    g_autofree char *conf = corosync_conf_text(answers->cluster, nodes, &answers->corosync);
-    g_autofree char *voters = corosync_conf_voters_text(nodes, context->etcd_client_port);
+    g_autofree char *conf = corosync_conf_text(answers->cluster, nodes, NULL, &answers->corosync);
+    g_autofree char *voters = corosync_conf_voters_text(nodes, NULL, context->etcd_client_port);
     g_autofree char *initial_cluster = etcd_conf_initial_cluster(nodes, context->etcd_peer_port);
     g_autofree char *random = setup_random_hex(8);
     g_autofree char *cluster_token = g_strdup_printf("%s-%s", answers->cluster, random);
@@ -165,7 +165,7 @@ gboolean init_run(const SetupContext *context, const Answers *answers, GError **
     }
     if (present) {
         setup_progress(context, "this machine is node '%s' of cluster '%s'", present->node, present->cluster);
-        return member_config_same(present, answers, error) && member_start_rest(context, error);
+        return member_config_same(present, answers, error) && member_start_rest(context, answers, error);
     }
     g_autoptr(Node) node = first_node(answers);
     g_autoptr(GPtrArray) nodes = g_ptr_array_new();
@@ -181,5 +181,5 @@ gboolean init_run(const SetupContext *context, const Answers *answers, GError **
         return FALSE;
     }
     setup_progress(context, "node '%s' is the first of cluster '%s'", answers->node, answers->cluster);
-    return member_start_rest(context, error);
+    return member_start_rest(context, answers, error);
 }

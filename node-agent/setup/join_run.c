@@ -13,6 +13,7 @@
 #include "node-agent/setup/checks.h"
 #include "node-agent/setup/join_client.h"
 #include "node-agent/setup/member.h"
+#include "node-agent/setup/nss.h"
 #include "node-agent/setup/tls.h"
 
 #include <string.h>
@@ -27,15 +28,21 @@ static gboolean resume_etcd(const SetupContext *context, GError **error)
            member_unit_restart(context, "holdfast-etcd.service", FALSE, error);
 }
 
-static gboolean begin(const SetupContext *context, const Answers *answers, GError **error)
+/* A witness keeps its host name, and has no storage: the machine may serve others too. */
+static gboolean begin_node(const SetupContext *context, const Answers *answers, GError **error)
 {
-    if (!member_check_machine(context, answers, error) || !member_journal_begin(context, answers, error) ||
-        !check_hostname_set(context, answers->node, error)) {
+    if (!check_hostname_set(context, answers->node, error)) {
         return FALSE;
     }
     setup_progress(context, "preparing storage on %s", answers->storage_device);
-    return context->pool_create(context->runner, answers->storage_device, error) && tls_key_ensure(context, error) &&
-           resume_etcd(context, error);
+    return context->pool_create(context->runner, answers->storage_device, error);
+}
+
+static gboolean begin(const SetupContext *context, const Answers *answers, GError **error)
+{
+    return member_check_machine(context, answers, error) && member_journal_begin(context, answers, error) &&
+           (answers->role == ANSWERS_WITNESS || begin_node(context, answers, error)) &&
+           tls_key_ensure(context, error) && resume_etcd(context, error);
 }
 
 static JoinBundle *step_request(const SetupContext *context, JoinClient *client, const Answers *answers, GError **error)
@@ -44,8 +51,12 @@ static JoinBundle *step_request(const SetupContext *context, JoinClient *client,
     if (!csr) {
         return NULL;
     }
-    JoinRequest request = {
-        .node = answers->node, .ring0 = answers->ring0, .ring1 = answers->ring1, .csr = csr, .fence = answers->fence};
+    JoinRequest request = {.node = answers->node,
+                           .ring0 = answers->ring0,
+                           .ring1 = answers->ring1,
+                           .csr = csr,
+                           .witness = answers->role == ANSWERS_WITNESS,
+                           .fence = answers->fence};
     setup_progress(context, "asking to be let in as '%s'", answers->node);
     return join_client_request(client, &request, error);
 }
@@ -62,18 +73,28 @@ static gboolean bundle_check(const JoinBundle *bundle, const Answers *answers, G
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the member's answer lacks etcd_initial_cluster");
         return FALSE;
     }
+    if (answers->role == ANSWERS_NODE &&
+        (!bundle->ca_key || !bundle->authkey || !bundle->corosync_conf || bundle->node_id < 1)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED, "the member's answer is not one for a node");
+        return FALSE;
+    }
     return TRUE;
+}
+
+static gboolean install_node(const SetupContext *context, const JoinBundle *bundle, GError **error)
+{
+    return setup_write(context, NODE_CA_KEY_FILE, bundle->ca_key, -1, 0600, NULL, error) &&
+           tls_qemu_folder(context, error) && authkey_install(context, bundle->authkey, error) &&
+           setup_write(context, COROSYNC_CONF_PATH, bundle->corosync_conf, -1, 0644, NULL, error);
 }
 
 static gboolean step_install(const SetupContext *context, const JoinBundle *bundle, const Answers *answers,
                              GError **error)
 {
-    setup_progress(context, "installing what cluster '%s' sent (node id %d)", bundle->cluster, (int) bundle->node_id);
+    setup_progress(context, "installing what cluster '%s' sent", bundle->cluster);
     return setup_write(context, NODE_CA_FILE, bundle->ca, -1, 0644, NULL, error) &&
-           setup_write(context, NODE_CA_KEY_FILE, bundle->ca_key, -1, 0600, NULL, error) &&
            setup_write(context, NODE_CERT_FILE, bundle->cert, -1, 0644, NULL, error) &&
-           tls_qemu_folder(context, error) && authkey_install(context, bundle->authkey, error) &&
-           setup_write(context, COROSYNC_CONF_PATH, bundle->corosync_conf, -1, 0644, NULL, error) &&
+           (answers->role == ANSWERS_WITNESS ? nss_qnetd_make(context, error) : install_node(context, bundle, error)) &&
            setup_write(context, NODE_VOTERS_PATH, bundle->voters, -1, 0644, NULL, error) &&
            (!bundle->voter || member_etcd_write(context, answers, bundle->etcd_initial_cluster, TRUE, bundle->cluster,
                                                 &bundle->tuning.etcd, error));
@@ -125,6 +146,17 @@ static gboolean step_corosync(const SetupContext *context, JoinClient *client, c
            member_wait_corosync(context, (const guint32 *) (const void *) ids->data, ids->len, ping, client, error);
 }
 
+/* corosync of a node, the quorum server of a witness. */
+static gboolean step_membership(const SetupContext *context, JoinClient *client, const JoinBundle *bundle,
+                                const Answers *answers, GError **error)
+{
+    if (answers->role == ANSWERS_NODE) {
+        return step_corosync(context, client, bundle, error);
+    }
+    setup_progress(context, "starting the quorum server");
+    return member_unit_restart(context, "corosync-qnetd.service", TRUE, error);
+}
+
 /* The token of a join whose last word was lost: this node is a member now and may delete it by itself. */
 static gboolean token_drop(const SetupContext *context, const Answers *answers, GError **error)
 {
@@ -145,8 +177,8 @@ static gboolean token_drop(const SetupContext *context, const Answers *answers, 
 static gboolean finish_again(const SetupContext *context, const Answers *answers, const NodeConfig *present,
                              GError **error)
 {
-    setup_progress(context, "this machine is node '%s' of cluster '%s'", present->node, present->cluster);
-    return member_config_same(present, answers, error) && member_start_rest(context, error) &&
+    setup_progress(context, "this machine is '%s' of cluster '%s'", present->node, present->cluster);
+    return member_config_same(present, answers, error) && member_start_rest(context, answers, error) &&
            token_drop(context, answers, error);
 }
 
@@ -168,16 +200,16 @@ gboolean join_run(const SetupContext *context, const Answers *answers, GError **
         join_client_open(answers->join.address, context->join_port, answers->join.token, error);
     g_autoptr(JoinBundle) bundle = client ? step_request(context, client, answers, error) : NULL;
     if (!bundle || !bundle_check(bundle, answers, error) || !step_install(context, bundle, answers, error) ||
-        !step_etcd(context, client, bundle, error) || !step_corosync(context, client, bundle, error) ||
+        !step_etcd(context, client, bundle, error) || !step_membership(context, client, bundle, answers, error) ||
         !step_vote(context, client, bundle, error) ||
         !member_config_write(context, answers, bundle->cluster, bundle->node_id, error)) {
         return FALSE;
     }
-    setup_progress(context, "node '%s' is a member of cluster '%s'", answers->node, bundle->cluster);
+    setup_progress(context, "'%s' is a member of cluster '%s'", answers->node, bundle->cluster);
     if (!join_client_say(client, "done", &problem)) {
         token_drop(context, answers, NULL);
     }
-    return member_start_rest(context, error);
+    return member_start_rest(context, answers, error);
 }
 
 gboolean join_run_until_done(const SetupContext *context, const Answers *answers, GError **error)

@@ -20,16 +20,20 @@
 
 gboolean member_check_machine(const SetupContext *context, const Answers *answers, GError **error)
 {
-    return check_root(context, error) && check_address_here(context, answers->ring0, "ring0", error) &&
-           check_address_here(context, answers->ring1, "ring1", error) &&
-           check_device(context, answers->storage_device, "storage_device", error);
+    if (!check_root(context, error) || !check_address_here(context, answers->ring0, "ring0", error)) {
+        return FALSE;
+    }
+    return answers->role == ANSWERS_WITNESS ||
+           (check_address_here(context, answers->ring1, "ring1", error) &&
+            check_device(context, answers->storage_device, "storage_device", error));
 }
 
 /* What must not change between two attempts. */
 static char *journal_text(const Answers *answers)
 {
     g_autoptr(json_t) journal = json_pack(
-        "{s:i,s:s,s:s*,s:s,s:s,s:s,s:s}", "version", 1, "action", answers->action == ANSWERS_INIT ? "init" : "join",
+        "{s:i,s:s,s:s*,s:s*,s:s,s:s,s:s,s:s*}", "version", 1, "action",
+        answers->action == ANSWERS_INIT ? "init" : "join", "role", answers->role == ANSWERS_WITNESS ? "witness" : NULL,
         "cluster", answers->action == ANSWERS_INIT ? answers->cluster : NULL, "node", answers->node, "ring0",
         answers->ring0, "ring1", answers->ring1, "storage_device", answers->storage_device);
     return json_text_from(journal);
@@ -57,16 +61,17 @@ gboolean member_journal_begin(const SetupContext *context, const Answers *answer
 NodeConfig *member_config_read(const SetupContext *context, GError **error)
 {
     g_autoptr(GError) problem = NULL;
-    g_autofree char *text = setup_read(context, NODE_CONFIG_PATH, &problem);
+    const char *path = setup_exists(context, NODE_WITNESS_PATH) ? NODE_WITNESS_PATH : NODE_CONFIG_PATH;
+    g_autofree char *text = setup_read(context, path, &problem);
     if (!text) {
         if (!g_error_matches(problem, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND)) {
             g_propagate_error(error, g_steal_pointer(&problem));
         }
         return NULL;
     }
-    g_autoptr(json_t) object = json_text_parse(text, -1, NODE_CONFIG_PATH, error);
+    g_autoptr(json_t) object = json_text_parse(text, -1, path, error);
     g_autoptr(NodeConfig) config = g_new0(NodeConfig, 1);
-    if (!object || !json_struct_decode(object, &node_config_type, NODE_CONFIG_PATH, config, error)) {
+    if (!object || !json_struct_decode(object, &node_config_type, path, config, error)) {
         return NULL;
     }
     return g_steal_pointer(&config);
@@ -74,14 +79,16 @@ NodeConfig *member_config_read(const SetupContext *context, GError **error)
 
 gboolean member_config_same(const NodeConfig *present, const Answers *answers, GError **error)
 {
-    if (strcmp(present->node, answers->node) == 0 && strcmp(present->ring0, answers->ring0) == 0 &&
+    gboolean witness = present->node_id == 0;
+    if (witness == (answers->role == ANSWERS_WITNESS) && strcmp(present->node, answers->node) == 0 &&
+        strcmp(present->ring0, answers->ring0) == 0 &&
         (!answers->cluster || strcmp(present->cluster, answers->cluster) == 0)) {
         return TRUE;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                "this machine is node '%s' of cluster '%s' already: remove it there first (`holdfast node remove %s`), "
+                "this machine is %s '%s' of cluster '%s' already: remove it there first (`holdfast node remove %s`), "
                 "then reinstall it",
-                present->node, present->cluster, present->node);
+                witness ? "witness" : "node", present->node, present->cluster, present->node);
     return FALSE;
 }
 
@@ -97,7 +104,8 @@ gboolean member_config_write(const SetupContext *context, const Answers *answers
                          .storage_device = answers->storage_device};
     g_autoptr(json_t) object = json_struct_encode(&node_config_type, &config);
     g_autofree char *text = json_text_from(object);
-    return setup_write(context, NODE_CONFIG_PATH, text, -1, 0644, NULL, error);
+    const char *path = answers->role == ANSWERS_WITNESS ? NODE_WITNESS_PATH : NODE_CONFIG_PATH;
+    return setup_write(context, path, text, -1, 0644, NULL, error);
 }
 
 /* etcd runs as its own user and refuses a data folder others may read. */
@@ -145,8 +153,12 @@ gboolean member_unit_restart(const SetupContext *context, const char *unit, gboo
     return TRUE;
 }
 
-gboolean member_start_rest(const SetupContext *context, GError **error)
+gboolean member_start_rest(const SetupContext *context, const Answers *answers, GError **error)
 {
+    if (answers->role == ANSWERS_WITNESS) {
+        return process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, SYSTEMCTL, "start", "--no-block",
+                            "holdfast.target", NULL);
+    }
     return process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, SYSTEMCTL, "start", "--no-block",
                         "holdfast.target", "holdfastd.service", "pacemaker.service", "holdfast-api.service", NULL);
 }

@@ -6,17 +6,17 @@
 #include "cluster/store.h"
 #include "node-agent/setup/answers.h"
 
-/* This machine can be the node the answers describe; its name is set. */
+/* This machine can be the node or witness the answers describe. */
 gboolean member_check_machine(const SetupContext *context, const Answers *answers, GError **error);
 
 /* Note what is being set up, before anything is; REFUSED when something else was begun here and not finished. */
 gboolean member_journal_begin(const SetupContext *context, const Answers *answers, GError **error);
 
-/* node.json of a finished set-up, or NULL without an error when there is none. */
+/* node.json or witness.json of a finished set-up, or NULL without an error when there is none. */
 NodeConfig *member_config_read(const SetupContext *context, GError **error);
 /* REFUSED unless `present` is what the answers describe. */
 gboolean member_config_same(const NodeConfig *present, const Answers *answers, GError **error);
-/* The commit mark: from here on this machine is a node. */
+/* The commit mark: from here on this machine is a node, or a witness. */
 gboolean member_config_write(const SetupContext *context, const Answers *answers, const char *cluster, gint64 node_id,
                              GError **error);
 
@@ -27,7 +27,7 @@ gboolean member_etcd_write(const SetupContext *context, const Answers *answers, 
 /* (Re)start a unit and wait for systemctl; `wait` FALSE: only ask for it. */
 gboolean member_unit_restart(const SetupContext *context, const char *unit, gboolean wait, GError **error);
 /* The daemons that build on etcd and corosync; asked for only: the first boot is itself a job of systemd. */
-gboolean member_start_rest(const SetupContext *context, GError **error);
+gboolean member_start_rest(const SetupContext *context, const Answers *answers, GError **error);
 
 /* The store through this node's own etcd, or for a node without through the voters. Caller frees. */
 Store *member_store(const SetupContext *context, gboolean local);

@@ -8,7 +8,15 @@
 #include <getopt.h>
 #include <string.h>
 
-typedef enum { KIND_STRING, KIND_INT, KIND_LIST, KIND_FENCE_PARAMETER, KIND_NETWORK, KIND_ANSWERS } OptionKind;
+typedef enum {
+    KIND_STRING,
+    KIND_INT,
+    KIND_LIST,
+    KIND_FENCE_PARAMETER,
+    KIND_NETWORK,
+    KIND_ROLE,
+    KIND_ANSWERS
+} OptionKind;
 
 typedef struct {
     const char *name;
@@ -19,6 +27,7 @@ typedef struct {
 
 static const OptionRule rules[] = {
     {"cluster", "cluster", KIND_STRING, offsetof(Answers, cluster)},
+    {"role", "role", KIND_ROLE, 0},
     {"node", "node", KIND_STRING, offsetof(Answers, node)},
     {"ring0", "ring0", KIND_STRING, offsetof(Answers, ring0)},
     {"ring1", "ring1", KIND_STRING, offsetof(Answers, ring1)},
@@ -42,13 +51,15 @@ static const char help_text[] =
     "\n"
     "  holdfast-setup init --cluster NAME --node NAME --ring0 IP [--ring1 IP] --storage DEVICE\n"
     "  holdfast-setup join --address IP --token ID.SECRET --node NAME --ring0 IP [--ring1 IP] --storage DEVICE\n"
+    "  holdfast-setup join --role witness --address IP --token ID.SECRET --node NAME --ring0 IP\n"
     "  holdfast-setup init|join --answers FILE     the same from a file (see docs)\n"
     "  holdfast-setup first-boot                   what " ANSWERS_PATH " says; a join is tried until it works\n"
     "  holdfast-setup status                       what is set up here\n"
     "  holdfast-setup reset                        give up a set-up that was begun and not finished\n"
     "\n"
     "  --cluster NAME            name of the new cluster\n"
-    "  --node NAME               name of this node; it becomes the host name\n"
+    "  --role node|witness       a witness only votes, which two nodes need: no guests, no storage (join)\n"
+    "  --node NAME               name of this node; it becomes the host name (not a witness's)\n"
     "  --ring0 IP, --ring1 IP    this node's addresses on the cluster and on the replication network\n"
     "  --storage DEVICE          empty disk for guests, whole: /dev/vdb\n"
     "  --address IP              ring0 of any member; --token ID.SECRET from `holdfast token create` there\n"
@@ -134,6 +145,12 @@ static gboolean option_apply(const SetupContext *context, const OptionRule *rule
             return option_wrong(error, "--fence-parameter: '%s' must be NAME=VALUE", value);
         }
         answers_add_fence_parameter(*answers, value);
+        return TRUE;
+    case KIND_ROLE:
+        if (strcmp(value, "node") != 0 && strcmp(value, "witness") != 0) {
+            return option_wrong(error, "--role: '%s' must be node or witness", value);
+        }
+        (*answers)->role = strcmp(value, "witness") == 0 ? ANSWERS_WITNESS : ANSWERS_NODE;
         return TRUE;
     case KIND_NETWORK:
         return network_append(*answers, value, error);

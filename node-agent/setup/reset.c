@@ -6,6 +6,7 @@
 #include "cluster/etcd_conf.h"
 #include "common/error.h"
 #include "node-agent/setup/member.h"
+#include "node-agent/setup/nss.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -14,19 +15,30 @@
 
 /* The journal comes last: while it is there a reset that was cut short can be repeated. */
 static const char *const made_files[] = {
-    ETCD_CONF_PATH, NODE_VOTERS_PATH, COROSYNC_CONF_PATH,  SETUP_AUTHKEY_PATH,       NODE_CERT_FILE,    NODE_KEY_FILE,
-    NODE_CA_FILE,   NODE_CA_KEY_FILE, SETUP_QEMU_TLS_PATH, ETCD_DATA_PATH "/member", SETUP_JOURNAL_PATH};
+    ETCD_CONF_PATH, NODE_VOTERS_PATH, COROSYNC_CONF_PATH, SETUP_AUTHKEY_PATH,  NODE_CERT_FILE,
+    NODE_KEY_FILE,  NODE_CA_FILE,     NODE_CA_KEY_FILE,   SETUP_QEMU_TLS_PATH, ETCD_DATA_PATH "/member",
+    NSS_QNETD_PATH, NSS_QDEVICE_PATH, SETUP_JOURNAL_PATH};
+
+/* A witness has no corosync, a node no quorum server, and systemctl refuses units that are not there. */
+static gboolean daemons_stop(const SetupContext *context, GError **error)
+{
+    g_autofree char *text = setup_read(context, SETUP_JOURNAL_PATH, NULL);
+    g_autoptr(json_t) journal = text ? json_text_parse(text, -1, SETUP_JOURNAL_PATH, NULL) : NULL;
+    gboolean witness = g_strcmp0(json_string_value(json_object_get(journal, "role")), "witness") == 0;
+    return process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/usr/bin/systemctl", "stop",
+                        witness ? "corosync-qnetd.service" : "corosync.service", "holdfast-etcd.service", NULL);
+}
 
 gboolean reset_run(const SetupContext *context, GError **error)
 {
-    if (setup_exists(context, NODE_CONFIG_PATH)) {
+    if (setup_exists(context, NODE_CONFIG_PATH) || setup_exists(context, NODE_WITNESS_PATH)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "this machine is a node of a cluster: remove it on another node with `holdfast node remove NAME`, "
+                    "this machine is a node or the witness of a cluster: remove it on another node with `holdfast node "
+                    "remove NAME`, "
                     "then reinstall it");
         return FALSE;
     }
-    if (!process_call(context->runner, SYSTEMCTL_TIMEOUT_MS, NULL, error, "/usr/bin/systemctl", "stop",
-                      "corosync.service", "holdfast-etcd.service", NULL)) {
+    if (!daemons_stop(context, error)) {
         return FALSE;
     }
     for (gsize i = 0; i < G_N_ELEMENTS(made_files); i++) {
@@ -47,6 +59,9 @@ char *reset_status_text(const SetupContext *context, GError **error)
     if (problem) {
         g_propagate_error(error, g_steal_pointer(&problem));
         return NULL;
+    }
+    if (config && config->node_id == 0) {
+        return g_strdup_printf("cluster  %s\nwitness  %s\naddress  %s\n", config->cluster, config->node, config->ring0);
     }
     if (config) {
         return g_strdup_printf("cluster  %s\nnode     %s (id %d)\nring0    %s\nring1    %s\nstorage  %s\netcd     %s\n",

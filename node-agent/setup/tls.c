@@ -7,6 +7,7 @@
 #include "cluster/node_config.h"
 #include "common/error.h"
 #include "common/file.h"
+#include "node-agent/setup/nss.h"
 
 #include <errno.h>
 #include <glib/gstdio.h>
@@ -185,7 +186,7 @@ char *tls_request(const SetupContext *context, const char *node, GError **error)
 }
 
 char *tls_sign(const SetupContext *context, const char *request, const char *node, const char *ring0, const char *ring1,
-               GError **error)
+               gboolean witness, GError **error)
 {
     if (!g_str_has_prefix(request, "-----BEGIN CERTIFICATE REQUEST-----")) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "csr: must be a PEM certificate signing request");
@@ -195,9 +196,20 @@ char *tls_sign(const SetupContext *context, const char *request, const char *nod
     g_autofree char *second = ring1 && strcmp(ring1, ring0) != 0 ? g_strdup_printf(",IP:%s", ring1) : g_strdup("");
     g_autofree char *extensions = g_strdup_printf(
         "authorityKeyIdentifier = keyid\nbasicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n"
-        "extendedKeyUsage = serverAuth,clientAuth\nsubjectAltName = DNS:%s,DNS:localhost,IP:%s%s,IP:127.0.0.1\n",
-        node, ring0, second);
+        "extendedKeyUsage = serverAuth,clientAuth\nsubjectAltName = DNS:%s,DNS:localhost,IP:%s%s,IP:127.0.0.1%s\n",
+        node, ring0, second, witness ? ",DNS:" NSS_QNETD_NAME : "");
     return certificate_sign(context, request, extensions, ca_cert, NODE_YEARS, error);
+}
+
+char *tls_client_certificate(const SetupContext *context, const char *cluster, GError **error)
+{
+    g_autofree char *ca_cert = setup_path(context, NODE_CA_FILE);
+    g_autofree char *request = request_new(context, NODE_KEY_FILE, cluster, error);
+    g_autofree char *extensions = g_strdup_printf(
+        "authorityKeyIdentifier = keyid\nbasicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n"
+        "extendedKeyUsage = clientAuth\nsubjectAltName = DNS:%s\n",
+        cluster);
+    return request ? certificate_sign(context, request, extensions, ca_cert, NODE_YEARS, error) : NULL;
 }
 
 static gboolean qemu_copy(const SetupContext *context, const char *from, const char *name, GError **error)

@@ -14,10 +14,14 @@ gboolean tls_key_ensure(const SetupContext *context, GError **error);
 char *tls_request(const SetupContext *context, const char *node, GError **error);
 
 /* Sign `request` (PEM) with this node's copy of the CA key. Names in the certificate are the arguments, never what the
- * request asks for: node, localhost, ring0, ring1 (may be NULL), 127.0.0.1; good for servers and clients. INVALID: not
- * a signing request. Caller frees. */
+ * request asks for: node, localhost, ring0, ring1 (may be NULL), 127.0.0.1, and for a witness its quorum server's; good
+ * for servers and clients. INVALID: not a signing request. Caller frees. */
 char *tls_sign(const SetupContext *context, const char *request, const char *node, const char *ring0, const char *ring1,
-               GError **error);
+               gboolean witness, GError **error);
+
+/* A certificate for this node's key by which it is a client of the cluster's witness: its name is `cluster`. Signed
+ * here. Caller frees. */
+char *tls_client_certificate(const SetupContext *context, const char *cluster, GError **error);
 
 /* Folder of QEMU's TLS file names for live migration (0700 root; the launcher copies it for a guest's user). */
 gboolean tls_qemu_folder(const SetupContext *context, GError **error);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every scenario starts from the saved cluster "base" (tests/lab/prepare) and its nodes' journals are kept when it fails.
+"""Every scenario starts from a saved cluster (tests/lab/prepare) and its nodes' journals are kept when it fails.
 
 With --resume (make check-full) every result is written down, and what has passed with this build is not run again."""
 import os
@@ -12,7 +12,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from holdfast_check import results  # noqa: E402
 from holdfast_check.cluster import Cluster  # noqa: E402
-from holdfast_check.prepare import BASE  # noqa: E402
+from holdfast_check.prepare import BASE, BASES  # noqa: E402
 from holdfast_lab.errors import LabError  # noqa: E402
 from holdfast_lab.lab import Lab  # noqa: E402
 from holdfast_lab.paths import REPOSITORY  # noqa: E402
@@ -20,8 +20,10 @@ from holdfast_lab.paths import REPOSITORY  # noqa: E402
 RESULTS = pathlib.Path(REPOSITORY) / "build" / "tests" / "lab"
 
 
-def base_name():
-    return os.environ.get("HOLDFAST_LAB_BASE", BASE)
+def base_name(item=None):
+    """The saved cluster that this scenario starts from; the one that all but the marked ones start from."""
+    own = item.get_closest_marker("base") if item else None
+    return os.environ.get("HOLDFAST_LAB_BASE") or (own.args[0] if own else BASE)
 
 
 def pytest_addoption(parser):
@@ -30,6 +32,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "full: only in make check-full")
+    config.addinivalue_line("markers", "base(name): starts from that saved cluster instead of \"base\"")
     config.resume = {"build": results.build_key(base_name()), "names": [], "ran": set()} if config.getoption("--resume") else None
 
 
@@ -66,7 +69,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 
 def keep_journals(cluster, folder):
-    for name in cluster.names:
+    for name in cluster.lab.state.names:
         try:
             text = cluster.lab.logs(name, ["-b", "-n", "4000", "-o", "short-precise"])
         except (LabError, OSError) as error:
@@ -78,8 +81,8 @@ def keep_journals(cluster, folder):
 def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
     lab = Lab(progress=lambda text: print(text, flush=True))
-    base = base_name()
-    lab.restore(base, old_image=base != BASE)
+    base = base_name(request.node)
+    lab.restore(base, old_image=base not in BASES)
     made = Cluster(lab)
     made.wait_guest(made.names[0], protected=True, timeout_s=180)
     made.wait_answering()

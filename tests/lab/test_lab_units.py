@@ -251,6 +251,17 @@ def test_every_node_has_the_token_that_the_first_one_accepts():
     assert all(len(token.split(".")[0]) == 8 and len(token.split(".")[1]) == 32 for token in tokens)
 
 
+def test_a_witness_is_a_machine_but_no_node(tmp_path):
+    tokens = seed.join_tokens(2)
+    document = seed.answers(addresses.WITNESS, tokens)
+    assert (document["role"], document["node"], document["join"]["token"]) == ("witness", "w1", tokens[1])
+    assert not {"storage_device", "fence", "ring1"} & set(document)
+    paths, state = make_state(tmp_path, (1, 2, addresses.WITNESS))
+    assert (state.names, state.members, state.has_witness) == (["n1", "n2", "w1"], ["n1", "n2"], True)
+    memory = [nodes.arguments(paths, state, state.node(name), LayerStore(tmp_path)) for name in ("n1", "w1")]
+    assert [words[words.index("-m") + 1] for words in memory] == ["1024", "512"]
+
+
 def test_interfaces_are_named_by_mac():
     files = seed.network_files(2)
     assert files["10-lan0.link"] == "[Match]\nPermanentMACAddress=52:54:00:77:02:02\n\n[Link]\nName=lan0\n"
@@ -297,7 +308,7 @@ def test_a_hard_cut_leaves_nothing(monkeypatch):
 
 
 def test_bmc_addresses_are_distinct_from_nodes():
-    numbers = range(1, addresses.MOST_NODES + 1)
+    numbers = [*range(1, addresses.MOST_NODES + 1), addresses.WITNESS]
     everything = [f(number) for number in numbers
                   for f in (addresses.bmc_address, lambda n: addresses.address("ring0", n))]
     assert len(set(everything)) == len(everything)
@@ -330,6 +341,13 @@ def test_status_is_read_with_and_without_envelope():
     (WHOLE, None)])
 def test_what_is_missing_for_a_whole_cluster(status, text):
     assert cluster.missing(status, ["n1", "n2"]) == text
+
+
+def test_a_witness_that_does_not_vote_is_missing():
+    voting = {"name": "w1", "voting": True, "store": True}
+    assert cluster.missing({**WHOLE, "witness": voting}, ["n1", "n2"], True) is None
+    for witness in (None, {**voting, "voting": False}, {**voting, "store": False}):
+        assert cluster.missing({**WHOLE, "witness": witness}, ["n1", "n2"], True) == "the witness does not vote"
 
 
 # -- results that are kept ---------------------------------------------------------------------------------

@@ -71,6 +71,6 @@ const CliCommand cli_node_commands[] = {
     {"node", "show", "NAME", 1, 1, NULL, "one node in detail", run_show},
     {"node", "standby", "NAME", 1, 1, NULL, "move all guests away and keep them away", run_standby},
     {"node", "online", "NAME", 1, 1, NULL, "let it carry guests again", run_online},
-    {"node", "remove", "NAME", 1, 1, NULL, "take it out of the cluster", run_remove},
+    {"node", "remove", "NAME", 1, 1, NULL, "take it, or the witness, out of the cluster", run_remove},
     {.noun = NULL},
 };

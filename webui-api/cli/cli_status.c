@@ -14,6 +14,18 @@ static guint count_true(const json_t *array, const char *dotted)
     return n;
 }
 
+static void print_witness(const json_t *status)
+{
+    const json_t *witness = cli_get(status, "witness");
+    if (json_is_object(witness)) {
+        gboolean votes = cli_true(witness, "voting"), store = cli_true(witness, "store");
+        cli_print("  Witness %s at %s: %s\n", cli_text(witness, "name"), cli_text(witness, "address"),
+                  votes && store ? "votes"
+                  : votes        ? "votes, but its etcd is away"
+                                 : "does not vote");
+    }
+}
+
 static void print_head(const Cli *cli, const json_t *status)
 {
     const char *red = cli->colour ? "\033[1;31m" : "", *plain = cli->colour ? "\033[0m" : "";
@@ -27,6 +39,7 @@ static void print_head(const Cli *cli, const json_t *status)
     cli_print("  HA      %s%s%s\n", armed ? "" : red,
               armed ? "armed" : "NOT ARMED: a dead node's guests wait for an operator", armed ? "" : plain);
     cli_print("  Nodes   %u of %zu online\n", count_true(nodes, "online"), json_array_size(nodes));
+    print_witness(status);
     cli_print("  Guests  %u of %zu protected\n", count_true(guests, "status.protected"), json_array_size(guests));
 }
 

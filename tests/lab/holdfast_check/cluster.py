@@ -43,10 +43,10 @@ class Cluster:
 
     @property
     def names(self):
-        return self.lab.state.names
+        return self.lab.state.members
 
     def alive(self):
-        return [node["name"] for node in self.lab.status()["nodes"] if node["power"] == "on"]
+        return [node["name"] for node in self.lab.status()["nodes"] if node["power"] == "on" and node["name"] in self.names]
 
     def cli(self, node, *words, timeout_s=300, check=True):
         result = self.lab.ssh(node, ["holdfast", *words], timeout_s=timeout_s, check=False)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From nothing to the saved cluster "base": three nodes, fencing proven, the demo guest running and protected."""
+"""From nothing to a saved cluster: "base" of three nodes, or "base2" of two and a witness; fencing proven, the demo guest running and
+protected."""
 
 import pathlib
 import subprocess
@@ -11,6 +12,8 @@ from holdfast_lab.paths import REPOSITORY
 from .cluster import Cluster
 
 BASE = "base"
+BASE_WITNESS = "base2"
+BASES = {BASE: {"count": 3}, BASE_WITNESS: {"count": 2, "witness": True}}
 GUEST_SPEC_WORDS = ["--memory", "128", "--image", "demo", "--network", "lan"]
 
 
@@ -23,9 +26,9 @@ def build(say):
             raise LabError(f"'{' '.join(words)}' failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
 
 
-def base_is_current(lab):
+def base_is_current(lab, base):
     try:
-        lab.restore(BASE)
+        lab.restore(base)
         return True
     except LabError as error:
         lab.say(f"no usable saved cluster: {error}")
@@ -57,21 +60,22 @@ def make_guest(cluster, node, say):
     say("guest answers")
 
 
-def from_scratch(lab):
+def from_scratch(lab, base):
     cluster = Cluster(lab)
-    lab.up()
+    lab.down()
+    lab.up(**BASES[base])
     lab.say("waiting for the cluster")
     lab.wait_cluster(420)
     lab.say("cluster is whole")
     prove(cluster)
     make_guest(cluster, lab.state.names[0], lab.say)
-    lab.save(BASE, replace=True)
+    lab.save(base, replace=True)
     return cluster
 
 
-def ensure(lab):
-    """A running cluster in the state "base": restored when the appliance is unchanged, made anew otherwise."""
+def ensure(lab, base=BASE):
+    """A running cluster in that state: restored when the appliance is unchanged, made anew otherwise."""
     build(lab.say)
-    if base_is_current(lab):
+    if base_is_current(lab, base):
         return Cluster(lab)
-    return from_scratch(lab)
+    return from_scratch(lab, base)

@@ -5,10 +5,11 @@ NETWORKS = ("ring0", "ring1", "lan")
 SUBNET = {"ring0": "10.77.0", "ring1": "10.77.1", "lan": "10.77.2"}
 INTERFACE = {"ring0": "ring0", "ring1": "ring1", "lan": "lan0"}     # inside the node
 MOST_NODES = 16
+WITNESS = 90                                                        # the number of the machine that is no node
 
 
 def node_name(number):
-    return f"n{number}"
+    return "w1" if number == WITNESS else f"n{number}"
 
 
 def address(network, number):

@@ -13,7 +13,7 @@ from .lab import ALL_NETWORKS, DIRECTIONS, Lab
 
 
 def _up(lab, options):
-    lab.up(options.nodes, options.memory, options.image, options.keep, options.timeout)
+    lab.up(options.nodes, options.memory, options.image, options.keep, options.timeout, options.witness)
 
 
 def _down(lab, _options):
@@ -122,6 +122,7 @@ def parser():
 
     up = verb("up", _up, "start a fresh cluster", timeout=420)
     up.add_argument("--nodes", type=int, default=3, metavar="N")
+    up.add_argument("--witness", action="store_true", help="and a witness, w1")
     up.add_argument("--memory", type=int, default=2048, metavar="MIB", help="memory of a node")
     up.add_argument("--image", metavar="PATH", help="appliance image; vmlinuz, initrd.img, cmdline beside it are used")
     up.add_argument("--keep", action="store_true", help="leave everything in place when it fails")

@@ -15,7 +15,7 @@ def parse_status(text):
     return document if isinstance(document, dict) and isinstance(document.get("nodes"), list) else None
 
 
-def missing(status, names):
+def missing(status, names, witness=False):
     """What a node's status still lacks for a whole cluster of these nodes, as text; None when nothing."""
     if status is None:
         return "no answer from holdfast"
@@ -23,7 +23,10 @@ def missing(status, names):
         return "no quorum"
     online = {node.get("name") for node in status["nodes"] if node.get("online")}
     absent = [name for name in names if name not in online]
-    return f"{', '.join(absent)} not online" if absent else None
+    if absent:
+        return f"{', '.join(absent)} not online"
+    seen = status.get("witness") or {}
+    return "the witness does not vote" if witness and not (seen.get("voting") and seen.get("store")) else None
 
 
 def unproven(status, names):

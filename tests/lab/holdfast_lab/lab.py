@@ -80,8 +80,8 @@ class Lab:
 
     # -- up and down -------------------------------------------------------------------------------------
 
-    def up(self, count=3, memory_mib=2048, image_path=None, keep=False, deadline_s=420):
-        """Start a fresh cluster of count nodes. Whatever interrupts it, nothing stays unless keep is true."""
+    def up(self, count=3, memory_mib=2048, image_path=None, keep=False, deadline_s=420, witness=False):
+        """Start a fresh cluster of count nodes, and a witness if wanted. Whatever interrupts it, nothing stays unless keep is true."""
         if not 1 <= count <= addresses.MOST_NODES:
             raise LabError(f"--nodes: must be 1 to {addresses.MOST_NODES}, is {count}")
         if memory_mib < 512:
@@ -94,18 +94,18 @@ class Lab:
                 raise LabError(f"the lab '{self.paths.name}' is up already: 'lab down' first")
             self._clear()
             try:
-                self._bring_up(count, memory_mib, source, deadline_s)
+                self._bring_up(count, memory_mib, source, deadline_s, witness)
             except BaseException:
                 if not keep:
                     self.say("not up: cleaning up")
                     self._clear()
                 raise
 
-    def _bring_up(self, count, memory_mib, source, deadline_s):
+    def _bring_up(self, count, memory_mib, source, deadline_s, witness):
         self.paths.folder.mkdir(parents=True, exist_ok=True)
         self.paths.events.unlink(missing_ok=True)
         with image.settled(source, lambda: self.say("waiting for the image that is being built")):
-            state = self._new_state(count, memory_mib, source)
+            state = self._new_state(count, memory_mib, source, witness)
         files, sha256 = state.content["image"]["files"], state.content["image"]["sha256"]
         self.say(f"image {source.name} {sha256[:12]}{'' if 'kernel' in files else ' (boots from its disk)'}")
         self._make_disks(state)
@@ -121,14 +121,15 @@ class Lab:
         self.event("ready")
         self.say("lab is up")
 
-    def _new_state(self, count, memory_mib, source):
+    def _new_state(self, count, memory_mib, source, witness):
         sha256 = image.fingerprint(source, self._image_hashes)
         files = image.names(source, sha256)
         state = State.new(self.paths.state, memory_mib, {"path": str(source), "sha256": sha256, "files": files},
-                          range(1, count + 1))
+                          [*range(1, count + 1), *([addresses.WITNESS] if witness else [])])
         for node in state.nodes:
-            node["disks"] = {"vda": [files["disk"], self.layers.new_name(node["name"], "vda")],
-                             "vdb": [self.layers.new_name(node["name"], "vdb")]}
+            node["disks"] = {"vda": [files["disk"], self.layers.new_name(node["name"], "vda")]}
+            if node["number"] != addresses.WITNESS:
+                node["disks"]["vdb"] = [self.layers.new_name(node["name"], "vdb")]
         state.write()                                 # first: a layer that no state names is garbage
         self.event("up", nodes=state.names, image=sha256)
         image.adopt(source, files, self.layers)
@@ -143,7 +144,8 @@ class Lab:
             paths.folder.mkdir(parents=True, exist_ok=True)
             seed.write(paths.seed, node["number"], tokens, public)
             self.layers.create(node["disks"]["vda"])
-            self.layers.create(node["disks"]["vdb"], DATA_DISK_BYTES)
+            if "vdb" in node["disks"]:
+                self.layers.create(node["disks"]["vdb"], DATA_DISK_BYTES)
 
     def _start_bmcs(self, state):
         for node in state.nodes:
@@ -403,10 +405,10 @@ class Lab:
         """Wait until every node says that it is quorate and sees every node online. One node is asked at a time, and the next when it is
         content: nodes that start up share this machine's cores with whoever answers."""
         state, deadline = self.state, time.monotonic() + timeout_s
-        lacking = dict.fromkeys(state.names, "not asked")
+        lacking = dict.fromkeys(state.members, "not asked")
         while True:
             name = next(iter(lacking))
-            lacking[name] = cluster.missing(self.holdfast_status(name), state.names)
+            lacking[name] = cluster.missing(self.holdfast_status(name), state.members, state.has_witness)
             if not lacking[name]:
                 del lacking[name]
                 if not lacking:
@@ -419,7 +421,7 @@ class Lab:
 
     def prove(self, timeout_s=600, only=None):
         """Prove the fencing of every node (or of `only` these), one after another, each asked for through the node after it."""
-        names = self.state.names
+        names = self.state.members
         if len(names) < 2:
             raise LabError("fencing can only be proven with two nodes or more")
         for name in only or names:

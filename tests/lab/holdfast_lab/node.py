@@ -9,12 +9,19 @@ from .errors import LabError
 from .run import run
 
 
+WITNESS_MEMORY_MIB = 512
+
+
+def memory_mib(state, number):
+    return WITNESS_MEMORY_MIB if number == addresses.WITNESS else state.content["memory_mib"]
+
+
 def arguments(lab, state, node, layers, incoming=None):
     """QEMU's complete argument list; devices always in this order, for a saved memory needs the same machine."""
     paths, number = lab.node(node["name"]), node["number"]
     argv = ["qemu-system-x86_64", "-name", node["name"], "-uuid", uuid.uuid5(uuid.NAMESPACE_URL, str(paths.folder)),
             "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "EPYC,+svm,+npt,+invtsc", "-smp", "1", "-M", "q35",
-            "-m", str(state.content["memory_mib"]), "-rtc", "base=utc,clock=host", "-display", "none", "-nodefaults",
+            "-m", memory_mib(state, number), "-rtc", "base=utc,clock=host", "-display", "none", "-nodefaults",
             "-daemonize", "-pidfile", f"{paths.qemu}.daemon",
             "-qmp", f"unix:{paths.qmp_socket},server=on,wait=off",
             "-chardev", f"socket,id=serial,path={paths.serial_socket},server=on,wait=off,"

@@ -16,8 +16,16 @@ def join_tokens(count):
     return [f"{secrets.token_hex(4)}.{secrets.token_hex(16)}" for _ in range(count)]
 
 
+def answers_of_witness(tokens):
+    return {"version": 1, "action": "join", "role": "witness", "cluster": "demo",
+            "node": addresses.node_name(addresses.WITNESS), "ring0": addresses.address("ring0", addresses.WITNESS),
+            "join": {"address": addresses.address("ring0", 1), "token": tokens[-1]}}
+
+
 def answers(number, tokens):
     """The answer file of a node: the first one makes the cluster, the others join it with one token each."""
+    if number == addresses.WITNESS:
+        return answers_of_witness(tokens)
     document = {"version": 1, "cluster": "demo", "node": addresses.node_name(number),
                 "ring0": addresses.address("ring0", number), "ring1": addresses.address("ring1", number),
                 "storage_device": "/dev/vdb",

@@ -52,6 +52,15 @@ class State:
     def names(self):
         return [node["name"] for node in self.nodes]
 
+    @property
+    def members(self):
+        """Names of the cluster's nodes: all machines but a witness."""
+        return [node["name"] for node in self.nodes if node["number"] != addresses.WITNESS]
+
+    @property
+    def has_witness(self):
+        return addresses.WITNESS in self.numbers
+
     def node(self, name):
         for node in self.nodes:
             if node["name"] == name:

@@ -505,6 +505,18 @@ static void test_sizes(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_assert_nonnull(strstr(two, "name=\"pcmk_off_timeout\" value=\"30s\""));
     g_assert_nonnull(strstr(two, "name=\"no-quorum-policy\" value=\"stop\""));
     g_assert_nonnull(strstr(two, "name=\"placement-strategy\" value=\"default\""));
+
+    /* With a watchdog two nodes without a witness still stop only; with one, the witness decides who goes on: no delay
+     * for anybody, and the loser resets itself. */
+    g_auto(GStrv) parts = g_strsplit(live, "name=\"have-watchdog\" value=\"false\"", -1);
+    g_autofree char *watched = g_strjoinv("name=\"have-watchdog\" value=\"true\"", parts);
+    g_autofree char *alone = desired(fixture, watched);
+    g_assert_nonnull(strstr(alone, "name=\"no-quorum-policy\" value=\"stop\""));
+    fixture->input.quorum_device = TRUE;
+    g_autofree char *witnessed = desired(fixture, watched);
+    g_assert_nonnull(strstr(witnessed, "name=\"priority-fencing-delay\" value=\"0s\""));
+    g_assert_nonnull(strstr(witnessed, "name=\"stonith-timeout\" value=\"30s\""));
+    g_assert_nonnull(strstr(witnessed, "name=\"no-quorum-policy\" value=\"suicide\""));
 }
 
 static void test_not_a_cib(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)

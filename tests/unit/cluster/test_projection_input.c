@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Reading what is projected: what must not be taken for absent, and one revision for all of it. */
 #include "cluster/projection.h"
+#include "cluster/witness.h"
 #include "tests/unit/cluster/etcd_fixture.h"
 
 #define NODE_TEXT "{\"version\":1,\"name\":\"n1\",\"id\":1,\"ring0\":\"10.0.0.1\"}"
 #define DEVICE_TEXT "{\"version\":1,\"node\":\"n1\",\"agent\":\"fence_ipmilan\",\"state\":\"proven\"}"
+#define WITNESS_TEXT "{\"version\":1,\"name\":\"w1\",\"address\":\"10.0.0.9\",\"ready\":%s}"
 #define GUEST_TEXT(name)                                                                                               \
     "{\"version\":1,\"name\":\"" name                                                                                  \
     "\",\"uuid\":\"u\",\"slot\":1,\"nodes\":[\"n1\"],\"spec\":{\"memory_mib\":64,\"volumes\":[]}}"
@@ -75,6 +77,28 @@ static void test_guest_that_cannot_be_read(void)
     g_assert_nonnull(strstr(damaged, "guest/web2"));
 }
 
+/* Its vote counts once it has joined, and among an even number of nodes. */
+static void test_witness(void)
+{
+    static const struct {
+        const char *ready;
+        gboolean second_node, votes;
+    } cases[] = {{"true", TRUE, TRUE}, {"true", FALSE, FALSE}, {"false", TRUE, FALSE}};
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GPtrArray) entries = entries_new();
+        g_autoptr(GError) error = NULL;
+        g_autofree char *witness = g_strdup_printf(WITNESS_TEXT, cases[i].ready);
+        add(entries, "cluster/witness", witness);
+        add(entries, "node/n1", NODE_TEXT);
+        if (cases[i].second_node) {
+            add(entries, "node/n2", NODE_TEXT);
+        }
+        g_autoptr(ProjectionInput) input = projection_input_from(entries, NULL, &error);
+        g_assert_no_error(error);
+        g_assert_cmpint(input->quorum_device, ==, cases[i].votes);
+    }
+}
+
 /* With these unknown, even the fencing would come out wrong. */
 static void test_refusals(void)
 {
@@ -84,6 +108,7 @@ static void test_refusals(void)
     } cases[] = {
         {"node/n2", "{", HOLDFAST_ERROR_INVALID},
         {"fence/n1", "{\"version\":2}", HOLDFAST_ERROR_UNSUPPORTED},
+        {"cluster/witness", "{", HOLDFAST_ERROR_INVALID},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_autoptr(GPtrArray) entries = entries_new();
@@ -104,7 +129,10 @@ static void test_from_a_store(void)
     g_autoptr(Etcd) etcd = etcd_start();
     g_autoptr(Store) store = store_at(etcd->endpoint, NULL, 2000);
     g_autoptr(GError) error = NULL;
+    g_autofree char *witness = g_strdup_printf(WITNESS_TEXT, "true");
     put(store, STORE_ROOT "node/n1", NODE_TEXT);
+    put(store, STORE_ROOT "node/n2", NODE_TEXT);
+    put(store, WITNESS_KEY, witness);
     gint64 device_revision = put(store, STORE_ROOT "fence/n1", DEVICE_TEXT);
     put(store, STORE_ROOT "guest/web1", GUEST_TEXT("web1"));
     put(store, STORE_ROOT "status/n1/guest/web1", "{}");
@@ -112,6 +140,7 @@ static void test_from_a_store(void)
     g_assert_no_error(error);
     g_assert_cmpuint(input->guests->len, ==, 1);
     g_assert_cmpint(((const FenceDevice *) input->fence_devices->pdata[0])->revision, ==, device_revision);
+    g_assert_true(input->quorum_device);
     g_assert_false(input->incomplete);
     etcd_freeze(etcd);
     g_assert_null(projection_input_read(store, NULL, &error));
@@ -123,6 +152,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/projection-input/complete", test_complete);
     g_test_add_func("/projection-input/guest-that-cannot-be-read", test_guest_that_cannot_be_read);
+    g_test_add_func("/projection-input/witness", test_witness);
     g_test_add_func("/projection-input/refusals", test_refusals);
     g_test_add_func("/projection-input/from-a-store", test_from_a_store);
     return g_test_run();

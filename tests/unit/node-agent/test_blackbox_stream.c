@@ -46,7 +46,7 @@ static Papers papers_make(const char *folder, const char *authority, const char 
     g_assert_no_error(error);
     g_autofree char *request = tls_request(&own, node, &error);
     g_assert_no_error(error);
-    g_autofree char *signed_text = tls_sign(&ca, request, node, "127.0.0.1", NULL, &error);
+    g_autofree char *signed_text = tls_sign(&ca, request, node, "127.0.0.1", NULL, FALSE, &error);
     g_assert_no_error(error);
     Papers papers = {.ca = setup_path(&ca, NODE_CA_FILE),
                      .certificate = setup_path(&own, NODE_CERT_FILE),

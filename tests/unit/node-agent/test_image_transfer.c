@@ -38,7 +38,7 @@ static void certificate_make(const SetupContext *context, const SetupContext *au
     g_autoptr(GError) error = NULL;
     g_assert_true(tls_key_ensure(context, &error));
     g_autofree char *request = tls_request(context, name, &error);
-    g_autofree char *certificate = tls_sign(authority, request, name, "127.0.0.1", NULL, &error);
+    g_autofree char *certificate = tls_sign(authority, request, name, "127.0.0.1", NULL, FALSE, &error);
     g_assert_no_error(error);
     g_autofree char *ca = setup_read(authority, NODE_CA_FILE, NULL);
     g_assert_true(setup_write(context, NODE_CERT_FILE, certificate, -1, 0600, NULL, &error));

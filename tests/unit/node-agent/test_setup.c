@@ -28,6 +28,8 @@ static SetupContext context_of(const char *prefix)
 }
 
 #define GOOD_HEAD "\"version\":1,\"cluster\":\"demo\",\"node\":\"n1\",\"ring0\":\"10.77.0.1\",\"ring1\":\"10.77.1.1\","
+#define WITNESS "\"version\":1,\"role\":\"witness\",\"node\":\"w1\",\"ring0\":\"10.77.0.9\","
+#define WITNESS_JOIN "\"action\":\"join\",\"join\":{\"address\":\"10.77.0.2\",\"token\":\"" TOKEN "\"}"
 #define GOOD_DISK "\"storage_device\":\"/dev/vdb\","
 
 static const struct {
@@ -67,6 +69,12 @@ static const struct {
     {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0.1\",\"ring1\":\"224.0.0.1\"," GOOD_DISK "\"action\":\"init\"}",
      "ring1: "},
     {"{\"version\":1,\"node\":\"n1\",\"ring0\":\"10.77.0.1\"," GOOD_DISK "\"action\":\"init\"}", "cluster: "},
+    {"{" WITNESS WITNESS_JOIN "}", NULL},
+    {"{" WITNESS "\"ring1\":\"10.77.1.9\"," WITNESS_JOIN "}", "ring1: "},
+    {"{" WITNESS GOOD_DISK WITNESS_JOIN "}", "storage_device: "},
+    {"{" WITNESS "\"fence\":{\"agent\":\"fence_ipmilan\"}," WITNESS_JOIN "}", "fence: "},
+    {"{" WITNESS "\"action\":\"init\"}", "role: "},
+    {"{" GOOD_HEAD GOOD_DISK "\"action\":\"init\",\"role\":\"judge\"}", "role: "},
 };
 
 static void test_answers(void)
@@ -212,7 +220,7 @@ static void test_certificates(void)
     g_autofree char *request = tls_request(&context, "n1", &error);
     g_assert_no_error(error);
     /* The subject comes from the request, the names do not. */
-    g_autofree char *certificate = tls_sign(&context, request, "n1", "10.0.0.1", "10.0.1.1", &error);
+    g_autofree char *certificate = tls_sign(&context, request, "n1", "10.0.0.1", "10.0.1.1", FALSE, &error);
     g_assert_no_error(error);
     g_assert_true(setup_write(&context, NODE_CERT_FILE, certificate, -1, 0644, NULL, &error));
     g_autofree char *path = setup_path(&context, NODE_CERT_FILE);
@@ -244,7 +252,7 @@ static void test_certificates(void)
     g_assert_cmpint(stat(ca_key, &status), ==, 0);
     g_assert_cmpint(status.st_mode & 07777, ==, 0600);
 
-    g_assert_null(tls_sign(&context, "hello", "n2", "10.0.0.2", NULL, &error));
+    g_assert_null(tls_sign(&context, "hello", "n2", "10.0.0.2", NULL, FALSE, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID);
     g_assert_true(process_call(process_runner_default(), 10000, NULL, NULL, "/bin/rm", "-rf", "--", prefix, NULL));
 }

@@ -214,6 +214,7 @@ static void test_status(Fixture *fixture, gconstpointer unused)
         "{\"cluster\":\"demo\",\"node\":\"n1\",\"quorate\":false,\"dc\":null,\"ha_armed\":false,\"nodes\":[{\"name\":"
         "\"n1\","
         "\"online\":true,\"clean\":true,\"agent\":true,\"fencing\":{\"state\":\"unproven\"},\"status\":null}],"
+        "\"witness\":{\"name\":\"w1\",\"address\":\"10.0.0.9\",\"ready\":true,\"voting\":false,\"store\":true},"
         "\"guests\":[" GUEST_A "],\"problems\":[\"no store majority\"]}");
     g_auto(Result) page = run(fixture, FALSE, "status");
     g_assert_cmpint(page.code, ==, 0);
@@ -222,6 +223,7 @@ static void test_status(Fixture *fixture, gconstpointer unused)
                                  "! no store majority",
                                  "`holdfast fence prove n1`",
                                  "unknown",
+                                 "Witness w1 at 10.0.0.9: does not vote",
                                  "Guests  1 of 1 protected"};
     for (gsize i = 0; i < G_N_ELEMENTS(parts); i++) {
         g_assert_nonnull(strstr(page.out, parts[i]));
