@@ -145,7 +145,8 @@ static char *protection(Daemon *daemon, const Guest *guest, const Record *record
         return g_strdup("one replica only: not protected against the loss of its node");
     }
     if (in_sync < 2) {
-        return g_strdup("one replica is out of sync: the guest stays where it is until the resync is complete");
+        return g_strdup(
+            "one replica is out of sync: the guest depends on the other one alone until the resync is complete");
     }
     if (alive < 2) {
         return g_strdup("the other replica's node is not in the cluster");
