@@ -154,9 +154,9 @@ static char *protection(Daemon *daemon, const Guest *guest, const Record *record
     }
     if (in_sync < 2) {
         g_autofree char *resync = resync_text_of_guest(daemon, guest);
-        return g_strdup_printf(
-            "one replica is out of sync%s%s%s: the guest stays where it is until the resync is complete",
-            resync ? " (" : "", resync ? resync : "", resync ? ")" : "");
+        return g_strdup_printf("one replica is out of sync%s%s%s: the guest depends on the other one alone until the "
+                               "resync is complete",
+                               resync ? " (" : "", resync ? resync : "", resync ? ")" : "");
     }
     if (alive < 2) {
         return g_strdup("the other replica's node is not in the cluster");
