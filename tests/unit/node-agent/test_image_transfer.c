@@ -7,6 +7,7 @@
 #include "node-agent/setup/tls.h"
 #include "storage/image.h"
 
+#include <curl/curl.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <string.h>
@@ -284,6 +285,8 @@ static void test_strangers(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    /* As in holdfastd libcurl brings GnuTLS from the start: the leak checker trips over one that is loaded later. */
+    g_assert_nonnull(curl_version());
     g_test_add("/image-transfer/whole", Fixture, NULL, set_up, test_whole, tear_down);
     g_test_add("/image-transfer/cancelled-then-whole", Fixture, NULL, set_up, test_cancelled_then_whole, tear_down);
     g_test_add("/image-transfer/damaged", Fixture, NULL, set_up, test_damaged, tear_down);
