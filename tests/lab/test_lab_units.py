@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import types
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from holdfast_check import results  # noqa: E402
+from holdfast_check import results, tags  # noqa: E402
 from holdfast_lab import (addresses, bmc, chassis, cli, cluster, events, image, node as nodes, power, process, saves,  # noqa: E402
                           seed)
 from holdfast_lab.errors import LabError  # noqa: E402
@@ -413,3 +414,14 @@ def test_a_node_that_is_on_or_the_first_is_not_reinstalled(tmp_path, child):
     process.record(paths.node("n3").qemu, child.pid)
     with pytest.raises(LabError, match="lab power n3 off"):
         lab.reinstall("n3", "a.b")
+
+
+# -- VLAN tags on the wire ---------------------------------------------------------------------------------
+
+def test_a_tag_is_read_beside_the_frame_or_in_it():
+    plain = bytes(12) + b"\x08\x00" + bytes(46)
+    beside = [(tags.SOL_PACKET, tags.PACKET_AUXDATA, struct.pack("=IIIHHHH", tags.STATUS_VLAN_VALID | 1, 60, 60, 0, 14, 0x2064, 0x8100))]
+    none = [(tags.SOL_PACKET, tags.PACKET_AUXDATA, struct.pack("=IIIHHHH", 1, 60, 60, 0, 14, 0x2064, 0))]
+    assert tags.tag_of(plain, beside) == 100
+    assert tags.tag_of(plain, none) == 0
+    assert tags.tag_of(bytes(12) + b"\x81\x00\x00\x64\x08\x00" + bytes(46), none) == 100

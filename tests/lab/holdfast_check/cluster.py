@@ -116,15 +116,13 @@ class Cluster:
         command = self.lab.network.enter(sys.executable, HERE / "writer.py", GUEST_ADDRESS, GUEST_PORT, path, client)
         return Writing(subprocess.Popen(command, stdin=subprocess.DEVNULL), path, client)
 
-    def ask_guest(self, line, timeout_s=30, interface=""):
-        """Send one line to the recorder in the guest; everything it answers until its last line. With `interface` only through that one."""
-        code = ("import socket,sys\ns=socket.socket()\ns.settimeout(5)\n"
-                "if sys.argv[4]: s.setsockopt(socket.SOL_SOCKET,socket.SO_BINDTODEVICE,sys.argv[4].encode())\n"
-                "s.connect((sys.argv[1],int(sys.argv[2])))\ns.settimeout(20)\n"
+    def ask_guest(self, line, timeout_s=30):
+        """Send one line to the recorder in the guest; everything it answers until its last line."""
+        code = ("import socket,sys\ns=socket.create_connection((sys.argv[1],int(sys.argv[2])),5)\ns.settimeout(20)\n"
                 "s.sendall((sys.argv[3]+'\\n').encode())\nb=b''\n"
                 "while not (b.endswith(b'\\n') and b.splitlines()[-1][:2] in (b'E ',b'I ',b'A ',b'F ')):\n"
                 "    d=s.recv(65536)\n    if not d: break\n    b+=d\nsys.stdout.write(b.decode())")
-        result = subprocess.run(self.lab.network.enter(sys.executable, "-c", code, GUEST_ADDRESS, GUEST_PORT, line, interface),
+        result = subprocess.run(self.lab.network.enter(sys.executable, "-c", code, GUEST_ADDRESS, GUEST_PORT, line),
                                 capture_output=True, text=True, timeout=timeout_s)
         if result.returncode:
             raise AssertionError(f"the guest does not answer '{line}': {result.stderr.strip().splitlines()[-1:]}")
@@ -133,10 +131,10 @@ class Cluster:
     def records(self):
         return history.parse_dump(self.ask_guest("R"))
 
-    def wait_answering(self, timeout_s=240, interface=""):
+    def wait_answering(self, timeout_s=240):
         def test():
             try:
-                return self.ask_guest("I", interface=interface)
+                return self.ask_guest("I")
             except (AssertionError, subprocess.TimeoutExpired):
                 return None
         return wait_for("the guest answers", test, timeout_s)

@@ -106,17 +106,6 @@ class Network:
             cuts[node][network] = "both" if before or network == "bmc" else way
         return cuts
 
-    def add_vlan(self, network, tag, address):
-        """An interface of the host on a VLAN of a network, with an address; gone with the namespace. It gets the VLAN's frames and no others.
-        Returns its name."""
-        name = f"{network}.{tag}"
-        run("ip", "-n", self.namespace, "-batch", "-", text=f"link add link {addresses.bridge(network)} name {name} type vlan id {tag}\n"
-            f"addr add {address} dev {name}\nlink set {name} up\n")
-        # The same subnet may be on the untagged network: the way back to a peer is not looked up by its address alone.
-        for interface in ("all", name):
-            run(*self.enter("sh", "-c", f"echo 0 >/proc/sys/net/ipv4/conf/{interface}/rp_filter"))
-        return name
-
     def processes(self):
         if not self.exists():
             return []
