@@ -9,8 +9,11 @@
 
 #define CONNECTIONS_MAX 80 /* a cell has at most 32 nodes; an old connection of each may be dying */
 #define STRANGER_TIME_S 10
-#define CLOCK_STEP_US 5000            /* a new mark when the clocks' difference changed by this much, */
-#define CLOCK_MARK_US 600000000       /* or after ten minutes */
+/* A new mark: at once when a clock was set, seldom when it drifts or is measured badly, and now and then anyway. */
+#define CLOCK_SET_US 1000000
+#define CLOCK_DRIFT_US 10000
+#define CLOCK_DRIFT_EVERY_US (60 * (gint64) G_USEC_PER_SEC)
+#define CLOCK_MARK_US (600 * (gint64) G_USEC_PER_SEC)
 #define SYNC_US (10 * G_USEC_PER_SEC) /* so much of the peers' lines may be lost when the whole cluster loses power */
 #define THROTTLE_US 10000             /* between two messages with lines: 4800 lines a second are plenty */
 
@@ -105,14 +108,15 @@ static void follow_clock(Visit *visit, const json_t *offset)
     if (!json_is_integer(offset) || ABS(offset_us) > G_MAXINT64 / 4) {
         return;
     }
-    gint64 now_us = g_get_real_time();
-    if (visit->clock_at_us != 0 && ABS(offset_us - visit->clock_us) < CLOCK_STEP_US &&
-        now_us - visit->clock_at_us < CLOCK_MARK_US) {
+    gint64 now_us = g_get_monotonic_time(), age_us = now_us - visit->clock_at_us;
+    gint64 change_us = ABS(offset_us - visit->clock_us);
+    if (visit->clock_at_us != 0 && change_us < CLOCK_SET_US && age_us < CLOCK_MARK_US &&
+        (change_us < CLOCK_DRIFT_US || age_us < CLOCK_DRIFT_EVERY_US)) {
         return;
     }
     visit->clock_us = offset_us;
     visit->clock_at_us = now_us;
-    keep_mark(visit, BLACKBOX_CLOCK, now_us, offset_us, "");
+    keep_mark(visit, BLACKBOX_CLOCK, g_get_real_time(), offset_us, "");
 }
 
 static gboolean keep_lines(Visit *visit, const json_t *lines, GError **error)

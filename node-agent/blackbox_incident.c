@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#define ECHO_US (10 * (gint64) G_USEC_PER_SEC) /* a slow daemon may report a loss when the node is back already */
 #define EVIDENCE_US                                                                                                    \
     (120 * (gint64) G_USEC_PER_SEC)             /* how long before the loss a word of the node counts as its cause */
 #define SIGN_US (900 * (gint64) G_USEC_PER_SEC) /* an older sign of life says nothing about when it was lost */
@@ -358,10 +359,11 @@ static void walk_word(Walk *walk, const IncidentEntry *entry)
 static void walk_about(Walk *walk, const IncidentEntry *entry)
 {
     FactKind kind = entry->fact->kind;
-    if (kind == FACT_SUSPECT) {
-        walk->suspected_us = entry->at_us;
+    if (kind == FACT_SUSPECT && entry->at_us - walk->suspected_us > EVIDENCE_US) {
+        walk->suspected_us = entry->at_us; /* the first of a row */
     }
-    if (opens(kind) && (!walk->open || walk->open->member_us)) {
+    gboolean echo = kind == FACT_LOST && walk->open && entry->at_us - walk->open->member_us < ECHO_US;
+    if (opens(kind) && !echo && (!walk->open || walk->open->member_us)) {
         incident_open(walk, entry->at_us, kind == FACT_LOST);
     }
     if (walk->open) {

@@ -301,6 +301,7 @@ static void test_reasons(void)
          {{1, "n1", DEAD_BOOT, "holdfastd", "hello"},
           {5, "n2", B2, LOST},
           {9, "n2", B2, MEMBER},
+          {9, "n3", B2, "pacemaker-attrd", "notice: Node n1 state is now lost"},
           {10, "n1", DEAD_BOOT, "holdfastd", "still here"}}},
         {"silent",
          "given up",
