@@ -78,10 +78,10 @@ class Ssh:
             words[1] = f"{host}:{target}"             # plain SRC DST copies into the node
         run(*self.network.enter("scp", "-r", *self.options(node), *words), timeout_s=600)
 
-    def set_clock(self, node, timeout_s=30):
+    def set_clock(self, node, timeout_s=60):
         """Give the node the host's wall clock: after a restore it is behind by the age of the saved state."""
-        self.wait(node, time.monotonic() + 2 * timeout_s)  # on a busy machine the first connection takes its time
-        self.open(node)
+        if not self.wait(node, time.monotonic() + timeout_s):     # a busy machine: the first try may take too long
+            raise LabError(f"{node['name']} does not answer ssh")
         # The shell in the node reports that it waits before the time is taken: a start there takes half a second.
         argv = self.argv(node, ["echo ready; read now && date -u -s @$now"])
         with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
