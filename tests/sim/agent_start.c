@@ -24,7 +24,7 @@ static bool pacemaker_may_start(const State *s, int x, bool wild)
     const Node *n = &s->node[x], *p = &s->node[1 - x];
     bool settled = (n->sees_peer && ring_connects(s, x, 1 - x) && p->level == NODE_MEMBER) || p->clean_down;
     return n->level == NODE_MEMBER && n->ocf == OCF_IDLE && view_quorate(s, x) && n->vmm < VMM_PAUSED &&
-           (wild || (settled && !n->active && !p->active));
+           (wild ? p->ocf < START_ACTIVATED || p->ocf > FAILED_START_DEMOTED : settled && !n->active && !p->active);
 }
 
 static void start_begin(const State *s, int x, Explorer *explorer)
@@ -71,8 +71,8 @@ static void see_cluster(const State *s, int x, Explorer *explorer)
     }
     State t = *s;
     t.node[x].fact_absent = !n->sees_peer && n->cib_peer_down;
-    put(&t, x, START_CLUSTER_SEEN, t.node[x].fact_absent ? "start: sees that the peer was fenced" : "start: sees quorum",
-        explorer);
+    put(&t, x, START_CLUSTER_SEEN,
+        t.node[x].fact_absent ? "start: sees that the peer was fenced" : "start: sees quorum", explorer);
 }
 
 /* An abandoned hand-over of ours is rolled back first. */

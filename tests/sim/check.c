@@ -31,16 +31,19 @@ const char *state_violation(const State *s)
                      : "I2: an acknowledged write is not on the disk of A, where the guest runs";
         }
     }
+    if (s->blind_mark) {
+        return "I6: a node outside the quorate part threw the copy inside it out of the record";
+    }
     return NULL;
 }
 
-bool state_is_goal(const State *s)
+bool state_is_goal(const State *s, bool protected)
 {
     for (int x = 0; x < 2; x++) {
         const Node *n = &s->node[x];
         bool owns = s->rec.owner == x + 1 && s->rec.owner_boot == BOOT_NOW && s->rec.state == RECORD_RUNNING;
         bool both = s->rec.in_sync == 3 && n->conn == CONN_CONNECTED && n->peer_disk == DISK_UP_TO_DATE;
-        if (guest_runs(s, x) && !n->frozen && owns && (both || s->node[0].lost || s->node[1].lost)) {
+        if (guest_runs(s, x) && !n->frozen && owns && (both || !protected || s->node[0].lost || s->node[1].lost)) {
             return true;
         }
     }
@@ -51,5 +54,6 @@ bool state_is_excused(const State *s)
 {
     uint8_t lost = (uint8_t) (s->node[0].lost | s->node[1].lost << 1);
     bool owner_lost = s->rec.state == RECORD_RUNNING && lost & 1 << (s->rec.owner - 1);
-    return (s->rec.in_sync & ~lost) == 0 || owner_lost;
+    bool other_old = (lost & 1 && s->node[1].disk <= DISK_OUTDATED) || (lost & 2 && s->node[0].disk <= DISK_OUTDATED);
+    return (s->rec.in_sync & ~lost) == 0 || owner_lost || other_old;
 }

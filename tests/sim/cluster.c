@@ -250,7 +250,11 @@ static void cuts(const State *s, int x, Explorer *explorer)
                                         "is cut off from the ring and the peer's replica",
                                         "loses the store and the replication link",
                                         "is cut off from everything"};
+    int kinds = explorer_scenario(explorer)->cut_kinds;
     for (int which = 1; which < 8; which++) {
+        if (kinds && !(kinds & 1 << which)) {
+            continue;
+        }
         State t = *s;
         t.cuts_left--;
         t.ring_cut = which & 1 ? (uint8_t) (x + 1) : NOBODY;
@@ -264,11 +268,12 @@ static void cuts(const State *s, int x, Explorer *explorer)
 static void leave(const State *s, int x, Explorer *explorer)
 {
     const Node *n = &s->node[x];
-    if (n->primary || n->conn < CONN_CONNECTED || !drbd_session(s)) {
-        return;
-    }
     State t = *s;
     Node *p = &t.node[1 - x];
+    bool needed = p->primary && p->disk != DISK_UP_TO_DATE; /* then the kernel refuses */
+    if (n->primary || n->conn < CONN_CONNECTED || !drbd_session(s) || needed) {
+        return;
+    }
     t.leaves_left--;
     t.node[x].conn = CONN_NONE;
     t.node[x].peer_primary = 0;

@@ -50,8 +50,8 @@ static bool in_history(const uint8_t *uuid, uint8_t wanted)
     return uuid[HISTORY] == wanted || uuid[HISTORY_END] == wanted;
 }
 
-/* drbd_uuid_compare() for node 0: 0 equal, 1 it becomes source, -1 target, 100 split brain. `tie`: what the connection's
- * accidental arbiter says when both were crashed Primaries. */
+/* drbd_uuid_compare() for node 0: 0 equal, 1 it becomes source, -1 target, 100 split brain. `tie`: what the
+ * connection's accidental arbiter says when both were crashed Primaries. */
 static int uuid_compare(const State *s, int tie)
 {
     const Node *a = &s->node[0], *b = &s->node[1];
@@ -208,7 +208,10 @@ static void connect_diskless(const State *s, int x, Explorer *explorer)
 {
     State t = *s;
     const Node *n = &s->node[x], *p = &s->node[1 - x];
-    bool same = p->uuid[CURRENT] == n->uuid[CURRENT] || p->uuid[BITMAP] == n->uuid[CURRENT];
+    /* receive_uuids(): "Can only connect to data with current UUID". The kernel does not see that a node which already
+     * has a bitmap generation wrote more under the same current one; that is a known gap. */
+    bool wrote_more = n->uuid[BITMAP] && !is_mutant(explorer, GAP_DISKLESS_CONNECT);
+    bool same = (p->uuid[CURRENT] == n->uuid[CURRENT] && !wrote_more) || p->uuid[BITMAP] == n->uuid[CURRENT];
     if (p->primary || p->disk <= DISK_INCONSISTENT || (n->primary && !same)) {
         both_stand_alone(&t);
     } else {

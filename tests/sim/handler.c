@@ -10,6 +10,9 @@ int handler_promotion_code(const State *s, int x, const Explorer *explorer)
     if (is_mutant(explorer, MUTANT_NO_CLAIM_READ)) {
         return n->disk == DISK_UP_TO_DATE ? 5 : 7;
     }
+    if (is_mutant(explorer, MUTANT_COMMIT) && n->ocf == BACK_ABORT_DONE) {
+        return 5;
+    }
     bool ours = store_reachable(s, x) && rec->state == RECORD_RUNNING && rec->owner == x + 1 &&
                 rec->owner_boot == BOOT_NOW && !rec->handover;
     if (!ours || rec->in_sync != 1 << x) {
@@ -67,6 +70,7 @@ static void mark(const State *s, int x, uint8_t exit_state, Explorer *explorer)
     State t = *s, lost;
     switch (rule_mark(&t, x)) {
     case WRITE_DONE:
+        t.blind_mark |= exit_state == HANDLER_EXIT_5 && !in_quorate_part(s, x) && in_quorate_part(s, 1 - x);
         put(&t, x, exit_state, "handler: marks the peer as out of sync", explorer);
         if (rule_lose_answer(s, &t, &lost)) {
             put(&lost, x, HANDLER_LOOP, "handler: sends the mark, no answer", explorer);
@@ -87,7 +91,9 @@ static void kernel_takes(const State *s, int x, Explorer *explorer)
     bool ignored = n->handler_stale || n->conn >= CONN_CONNECTED;
     if (!ignored && (n->handler == HANDLER_EXIT_4 || n->disk == DISK_UP_TO_DATE)) {
         n->peer_disk = DISK_OUTDATED;
-        drbd_thaw(&t, x);
+        if (n->disk != DISK_DISKLESS) {
+            drbd_thaw(&t, x); /* else on-no-data-accessible still suspends it */
+        }
     }
     n->handler = HANDLER_NONE;
     n->handler_stale = 0;

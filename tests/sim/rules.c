@@ -100,9 +100,8 @@ int rules_check_codec(void)
 
 /* ---- writing ---- */
 
-static Write write_record(State *s, int x, bool allowed, const Record *next)
+static Write write_record(State *s, bool allowed, const Record *next)
 {
-    (void) x;
     if (!allowed) {
         return WRITE_REFUSED;
     }
@@ -154,8 +153,7 @@ Write rule_claim(State *s, int x, const Explorer *explorer)
         .node = node_names[x + 1],
         .boot_id = boot_names[BOOT_NOW],
         .owner_rebooted = owner_rebooted(s, x),
-        .owner_fenced =
-            (n->fact_absent || is_mutant(explorer, MUTANT_CLAIM_WITHOUT_FENCING)) && s->rec.owner == 2 - x,
+        .owner_fenced = (n->fact_absent || is_mutant(explorer, MUTANT_CLAIM_WITHOUT_FENCING)) && s->rec.owner == 2 - x,
         .peer_proves_stop = n->fact_stop,
         .peer_up_to_date = n->fact_up_to_date,
         .peer = node_names[2 - x],
@@ -164,7 +162,7 @@ Write rule_claim(State *s, int x, const Explorer *explorer)
         now.handover_to[0] = now.handover_id[0] = '\0';
     }
     bool ok = record_claim(&now, &facts, &next, NULL, 0);
-    return write_record(s, x, ok, &next);
+    return write_record(s, ok, &next);
 }
 
 Write rule_mark(State *s, int x)
@@ -172,9 +170,9 @@ Write rule_mark(State *s, int x)
     Record now = unpack(&s->rec), next;
     return !store_reachable(s, x)
                ? WRITE_FAILED
-               : write_record(s, x, record_mark(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next,
-                                                NULL, 0),
-                              &next);
+               : write_record(
+                     s, record_mark(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next, NULL, 0),
+                     &next);
 }
 
 Write rule_mark_self(State *s, int x)
@@ -182,9 +180,8 @@ Write rule_mark_self(State *s, int x)
     Record now = unpack(&s->rec), next;
     return !store_reachable(s, x)
                ? WRITE_FAILED
-               : write_record(
-                     s, x, sim_mark_self(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next),
-                     &next);
+               : write_record(s, sim_mark_self(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next),
+                              &next);
 }
 
 Write rule_clear(State *s, int x)
@@ -192,9 +189,9 @@ Write rule_clear(State *s, int x)
     Record now = unpack(&s->rec), next;
     return !store_reachable(s, x)
                ? WRITE_FAILED
-               : write_record(s, x, record_clear(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x],
-                                                 &next, NULL, 0),
-                              &next);
+               : write_record(
+                     s, record_clear(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next, NULL, 0),
+                     &next);
 }
 
 Write rule_stop(State *s, int x)
@@ -202,17 +199,17 @@ Write rule_stop(State *s, int x)
     Record now = unpack(&s->rec), next;
     return !store_reachable(s, x)
                ? WRITE_FAILED
-               : write_record(s, x, record_stop(&now, node_names[x + 1], boot_names[BOOT_NOW], &next, NULL, 0), &next);
+               : write_record(s, record_stop(&now, node_names[x + 1], boot_names[BOOT_NOW], &next, NULL, 0), &next);
 }
 
 Write rule_handover_begin(State *s, int x, int id)
 {
     Record now = unpack(&s->rec), next;
-    return !store_reachable(s, x)
-               ? WRITE_FAILED
-               : write_record(s, x, record_handover_begin(&now, node_names[x + 1], boot_names[BOOT_NOW],
-                                                          node_names[2 - x], ids[id], &next, NULL, 0),
-                              &next);
+    return !store_reachable(s, x) ? WRITE_FAILED
+                                  : write_record(s,
+                                                 record_handover_begin(&now, node_names[x + 1], boot_names[BOOT_NOW],
+                                                                       node_names[2 - x], ids[id], &next, NULL, 0),
+                                                 &next);
 }
 
 Write rule_handover_commit(State *s, int x, int id, int target_boot)
@@ -220,14 +217,12 @@ Write rule_handover_commit(State *s, int x, int id, int target_boot)
     Record now = unpack(&s->rec), next;
     return !store_reachable(s, x)
                ? WRITE_FAILED
-               : write_record(s, x, record_handover_commit(&now, ids[id], boot_names[target_boot], &next, NULL, 0),
-                              &next);
+               : write_record(s, record_handover_commit(&now, ids[id], boot_names[target_boot], &next, NULL, 0), &next);
 }
 
 Write rule_handover_rollback(State *s, int x, int id)
 {
     Record now = unpack(&s->rec), next;
-    return !store_reachable(s, x)
-               ? WRITE_FAILED
-               : write_record(s, x, record_handover_rollback(&now, ids[id], &next, NULL, 0), &next);
+    return !store_reachable(s, x) ? WRITE_FAILED
+                                  : write_record(s, record_handover_rollback(&now, ids[id], &next, NULL, 0), &next);
 }

@@ -19,7 +19,6 @@ struct Search {
     uint64_t n, room;
     uint32_t *table; /* index + 1; 0 is free */
     uint64_t table_size;
-    bool keep_edges;
     List edges;       /* targets of the normal steps, state after state */
     List edge_starts; /* where each state's begin */
 };
@@ -133,7 +132,7 @@ void explorer_put(Explorer *explorer, const State *next, int actor, const char *
     bool is_new;
     uint32_t index = state_add(explorer->search, key, explorer->from, &is_new);
     explorer->n_steps++;
-    if (explorer->search->keep_edges && kind == STEP_NORMAL) {
+    if (kind == STEP_NORMAL) {
         list_add(&explorer->search->edges, index);
     }
     if (is_new && !explorer->violation) {
@@ -183,12 +182,15 @@ static void check_liveness(const Search *search, SearchResult *ret)
     for (uint64_t i = 0; i < search->n; i++) {
         State s;
         state_unpack(search->keys[i], &s);
-        good[i] = state_is_goal(&s) || state_is_excused(&s);
+        good[i] = state_is_goal(&s, !search->scenario->unprotected) || state_is_excused(&s);
     }
     mark_good(search, good);
     for (uint64_t i = 0; i < search->n && !ret->violation; i++) {
         if (!good[i]) {
-            ret->violation = "deadlock: without an operator the guest can never again run with both copies in sync";
+            ret->violation =
+                search->scenario->unprotected
+                    ? "deadlock: without an operator the guest can never run again"
+                    : "deadlock: without an operator the guest can never again run with both copies in sync";
             ret->story_state = i;
         }
     }
@@ -197,7 +199,7 @@ static void check_liveness(const Search *search, SearchResult *ret)
 
 /* ---- */
 
-Search *search_run(const Scenario *scenario, uint64_t max_states, bool liveness, SearchResult *ret)
+Search *search_run(const Scenario *scenario, uint64_t max_states, SearchResult *ret)
 {
     Search *search = calloc(1, sizeof(*search));
     Explorer explorer = {.scenario = scenario, .search = search};
@@ -206,7 +208,6 @@ Search *search_run(const Scenario *scenario, uint64_t max_states, bool liveness,
     bool is_new;
     *ret = (SearchResult){0};
     search->scenario = scenario;
-    search->keep_edges = liveness;
     state_start(scenario, &s);
     state_canonical_key(&s, key);
     state_add(search, key, 0, &is_new);
@@ -218,9 +219,7 @@ Search *search_run(const Scenario *scenario, uint64_t max_states, bool liveness,
         }
         state_unpack(search->keys[i], &s);
         explorer.from = (uint32_t) i;
-        if (liveness) {
-            list_add(&search->edge_starts, (uint32_t) search->edges.n);
-        }
+        list_add(&search->edge_starts, (uint32_t) search->edges.n);
         expand(&s, &explorer);
     }
     ret->n_states = search->n;
@@ -228,7 +227,7 @@ Search *search_run(const Scenario *scenario, uint64_t max_states, bool liveness,
     ret->violation = explorer.violation;
     ret->story_state = explorer.violating;
     ret->complete = !explorer.violation && search->n <= max_states;
-    if (ret->complete && liveness) {
+    if (ret->complete) {
         check_liveness(search, ret);
     }
     return search;

@@ -56,27 +56,37 @@ enum {
 };
 /* holdfastd's work on the guest, and what the other node's agent asked of it. */
 enum { DAEMON_IDLE, CLEAR_LOOKED, MARK_LOOKED, SELF_LOOKED };
-enum { VERB_NONE, TAKE_ASKED, TAKE_READ, TAKE_PROMOTE_ASKED, TAKE_PROMOTED, TAKE_DONE, TAKE_REFUSED, GO_ASKED, GO_READ };
+enum {
+    VERB_NONE,
+    TAKE_ASKED,
+    TAKE_READ,
+    TAKE_PROMOTE_ASKED,
+    TAKE_PROMOTED,
+    TAKE_DONE,
+    TAKE_REFUSED,
+    GO_ASKED,
+    GO_READ
+};
 /* A boot id, as seen from now: this life's, an earlier one that the key boot/NODE still names, or an older one. */
 enum { BOOT_NOW, BOOT_BEFORE, BOOT_OLDER };
 enum { NOBODY = 0 }; /* as an owner or a cut-off node; else node + 1 */
 
 typedef struct {
     /* machine, corosync, Pacemaker */
-    uint8_t level;                  /* NODE_* */
-    uint8_t registered;             /* boot/NODE in the store names this life */
-    uint8_t sees_peer, sees_third;  /* corosync membership here */
-    uint8_t cib_peer_down;          /* this node's copy of the CIB: the peer is cleanly down */
-    uint8_t shot;                   /* the fence device confirmed the power off, Pacemaker does not show it yet */
-    uint8_t clean_down;             /* Pacemaker (its DC) holds this node for cleanly down */
-    uint8_t active;                 /* Pacemaker believes that the guest is or may be active here */
+    uint8_t level;                 /* NODE_* */
+    uint8_t registered;            /* boot/NODE in the store names this life */
+    uint8_t sees_peer, sees_third; /* corosync membership here */
+    uint8_t cib_peer_down;         /* this node's copy of the CIB: the peer is cleanly down */
+    uint8_t shot;                  /* the fence device confirmed the power off, Pacemaker does not show it yet */
+    uint8_t clean_down;            /* Pacemaker (its DC) holds this node for cleanly down */
+    uint8_t active;                /* Pacemaker believes that the guest is or may be active here */
     /* DRBD; while the node is off `disk`, `peer_disk` and `crashed` are what its metadata says */
     uint8_t attached, conn, primary, peer_primary, disk, peer_disk;
-    uint8_t frozen, new_uuid;       /* susp_fen, and NEW_CUR_UUID: rotate when it thaws */
-    uint8_t crashed;                /* crashed-primary flag */
-    uint8_t uuid[4];                /* current, bitmap, two of history */
-    uint8_t data;                   /* set of writes on this disk */
-    uint8_t lost;                   /* durable note: this copy must not be trusted */
+    uint8_t frozen, new_uuid; /* susp_fen, and NEW_CUR_UUID: rotate when it thaws */
+    uint8_t crashed;          /* crashed-primary flag */
+    uint8_t uuid[4];          /* current, bitmap, two of history */
+    uint8_t data;             /* set of writes on this disk */
+    uint8_t lost;             /* durable note: this copy must not be trusted */
     /* guest */
     uint8_t vmm, gate;
     uint8_t write, write_local, write_peer; /* write in flight (number + 1), and where it has arrived */
@@ -101,6 +111,7 @@ typedef struct {
     Rec flying_rec;
     uint8_t crashes_left, cuts_left, lost_answers_left, leaves_left, disk_errors_left, moves_left;
     uint8_t move_id;
+    uint8_t blind_mark; /* a node outside the quorate part threw one inside it out of the record */
     uint8_t acked, n_written;
 } State;
 
@@ -115,16 +126,21 @@ typedef enum {
     MUTANT_CLAIM_WITHOUT_FENCING,
     MUTANT_ACK_EARLY,
     MUTANT_NO_NOTE,
-    MUTANT_CONNECT_UNMARKED,
+    GAP_CONNECT_UNMARKED,
     MUTANT_MIDDLE_IS_STOP,
-    MUTANT_LATE_TAKE,
+    GAP_LATE_TAKE,
+    GAP_DISKLESS_CONNECT,
 } Mutant;
 
 typedef struct {
     const char *name;
     int crashes, cuts, lost_answers, leaves, disk_errors, moves, writes;
+    int cut_kinds;      /* bits of 1 << (1 ring + 2 store + 4 replication); 0: all of them */
     bool third_crashes; /* the third node may crash too */
-    bool wild;          /* Pacemaker starts the guest wherever it likes, whatever it believes to be active */
+    bool big;           /* too slow under the sanitizers */
+    bool unprotected;   /* the end may be a guest that runs without its second copy */
+    bool wild;          /* Pacemaker starts the guest although it runs elsewhere or nobody was fenced; only not twice at
+                           the same time */
     Mutant mutant;
     const char *violates; /* what must be found, NULL: nothing */
 } Scenario;
@@ -193,8 +209,11 @@ void daemon_steps(const State *s, Explorer *explorer);
 /* ---- check.c ---- */
 const char *state_violation(const State *s); /* NULL: none */
 bool guest_runs(const State *s, int x);
-bool state_is_goal(const State *s);    /* the guest runs, with both copies in sync (or one, if the other was lost) */
-bool state_is_excused(const State *s); /* the record says why nothing can run: every current copy is lost */
+/* The guest runs; `protected`: and both copies are in sync, unless one was lost. */
+bool state_is_goal(const State *s, bool protected);
+/* A disk was lost, and with it what a start needs: every copy in the record, the owner's (it must reboot to prove that
+ * it is gone), or the newest one, while DRBD knows the other to be old or half copied. */
+bool state_is_excused(const State *s);
 
 /* ---- story.c ---- */
 void story_state(const State *s);

@@ -120,6 +120,7 @@ void state_swap(const State *s, State *ret)
     X(leaves_left, 1)                                                                                                  \
     X(disk_errors_left, 1)                                                                                             \
     X(moves_left, 2)                                                                                                   \
+    X(blind_mark, 1)                                                                                                   \
     X(move_id, 1)                                                                                                      \
     X(acked, SIM_WRITES_MAX)                                                                                           \
     X(n_written, 2)

@@ -34,7 +34,9 @@ static void node_line(const State *s, int x)
     if (n->level == NODE_OFF) {
         printf("#        %c off; disk %s/%s holds %s%s%s%s\n", 'A' + x, disks[n->disk], disks[n->peer_disk], data,
                n->crashed ? ", crashed Primary" : "", n->lost ? ", noted as lost" : "",
-               n->clean_down ? ", cleanly down in Pacemaker" : n->shot ? ", power is off for sure" : "");
+               n->clean_down ? ", cleanly down in Pacemaker"
+               : n->shot     ? ", power is off for sure"
+                             : "");
         return;
     }
     printf("#        %c %s, sees%s%s%s; %s %s %s/%s holds %s%s%s%s; gate %s, VMM %s%s%s\n", 'A' + x, levels[n->level],
@@ -42,8 +44,7 @@ static void node_line(const State *s, int x)
            n->sees_peer || n->sees_third ? "" : " nobody", n->attached ? conns[n->conn] : "not attached",
            n->primary ? "Primary" : "Secondary", disks[n->disk], disks[n->peer_disk], data, n->frozen ? ", FROZEN" : "",
            n->crashed ? ", crashed Primary" : "", n->lost ? ", noted as lost" : "", n->gate ? "open" : "closed",
-           vmms[n->vmm], n->write ? ", a write in flight" : "",
-           n->cib_peer_down ? "; CIB: peer cleanly down" : "");
+           vmms[n->vmm], n->write ? ", a write in flight" : "", n->cib_peer_down ? "; CIB: peer cleanly down" : "");
 }
 
 static void record_line(const State *s)
