@@ -61,7 +61,7 @@ static const Scenario holds[] = {
     {.name = "two crashes, third node included", .big = true, .crashes = 2, .writes = 1, .third_crashes = true},
     {.name = "one partition", .big = true, .cuts = 1, .writes = 1},
     {.name = "crash and lost answer", .crashes = 1, .lost_answers = 1, .writes = 1},
-    {.name = "crash, and a replica leaves", .crashes = 1, .leaves = 1, .writes = 1},
+    {.name = "crash, and a replica leaves", .big = true, .crashes = 1, .leaves = 1, .writes = 1},
     {.name = "crash, two writes", .crashes = 1, .writes = 2},
     {.name = "starts where it must not, replication link",
      .cuts = 1,
