@@ -254,7 +254,7 @@ static void take(const State *s, int y, Explorer *explorer)
     case TAKE_READ:
         /* A stop that came first has discarded the VMM; nobody would ever demote the disk again. Without a connection
          * the handler is asked, and refuses: this node has no claim while a hand-over stands. */
-        if ((n->vmm == VMM_INCOMING || is_mutant(explorer, GAP_LATE_TAKE)) && drbd_promote(&t, y) == PROMOTE_DONE) {
+        if ((n->vmm == VMM_INCOMING || is_mutant(explorer, MUTANT_LATE_TAKE)) && drbd_promote(&t, y) == PROMOTE_DONE) {
             verb_put(&t, y, TAKE_PROMOTED, "target: promotes", explorer);
         } else {
             verb_put(s, y, VERB_NONE, "target: cannot promote", explorer);

@@ -21,7 +21,7 @@ static bool may_connect(const State *s, int x, const Explorer *explorer)
     const Rec *rec = &s->rec;
     bool peer_lives = rec->owner == 2 - x && rec->owner_boot == (s->node[1 - x].registered ? BOOT_NOW : BOOT_BEFORE);
     bool counted_on = rec->state == RECORD_RUNNING && peer_lives && rec->in_sync & 1 << x;
-    return is_mutant(explorer, GAP_CONNECT_UNMARKED) || (store_reachable(s, x) && !counted_on);
+    return is_mutant(explorer, MUTANT_CONNECT_UNMARKED) || (store_reachable(s, x) && !counted_on);
 }
 
 static void bring_up(const State *s, int x, Explorer *explorer)

@@ -210,7 +210,7 @@ static void connect_diskless(const State *s, int x, Explorer *explorer)
     const Node *n = &s->node[x], *p = &s->node[1 - x];
     /* receive_uuids(): "Can only connect to data with current UUID". The kernel does not see that a node which already
      * has a bitmap generation wrote more under the same current one; that is a known gap. */
-    bool wrote_more = n->uuid[BITMAP] && !is_mutant(explorer, GAP_DISKLESS_CONNECT);
+    bool wrote_more = n->uuid[BITMAP] && !is_mutant(explorer, MUTANT_DISKLESS_CONNECT);
     bool same = (p->uuid[CURRENT] == n->uuid[CURRENT] && !wrote_more) || p->uuid[BITMAP] == n->uuid[CURRENT];
     if (p->primary || p->disk <= DISK_INCONSISTENT || (n->primary && !same)) {
         both_stand_alone(&t);

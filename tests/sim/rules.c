@@ -8,8 +8,6 @@
  * compared for "unchanged since": `daemon_fresh` says that instead. */
 #include "tests/sim/sim.h"
 
-#include "tests/sim/mark_self.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,8 +76,7 @@ static void check_codec(const Rec *rec, const Record *record)
 {
     unsigned index = rec->state | rec->in_sync << 2 | rec->owner << 4 | rec->owner_boot << 6 | rec->handover << 8 |
                      rec->handover_id << 9;
-    bool lost_owner = rec->state == RECORD_RUNNING && !(rec->in_sync & 1 << (rec->owner - 1));
-    if (codec.seen[index] || (lost_owner && !MARK_SELF_IS_REAL)) {
+    if (codec.seen[index]) {
         return;
     }
     codec.seen[index] = 1;
@@ -178,10 +175,14 @@ Write rule_mark(State *s, int x)
 Write rule_mark_self(State *s, int x)
 {
     Record now = unpack(&s->rec), next;
-    return !store_reachable(s, x)
-               ? WRITE_FAILED
-               : write_record(s, sim_mark_self(&now, node_names[x + 1], boot_names[BOOT_NOW], node_names[2 - x], &next),
-                              &next);
+    /* The caller has seen in DRBD that the disk here is gone and the connected peer is UpToDate. */
+    RecordSelfFacts facts = {.node = node_names[x + 1],
+                             .boot_id = boot_names[BOOT_NOW],
+                             .peer = node_names[2 - x],
+                             .own_disk_lost = true,
+                             .peer_up_to_date = true};
+    return !store_reachable(s, x) ? WRITE_FAILED
+                                  : write_record(s, record_mark_self(&now, &facts, &next, NULL, 0), &next);
 }
 
 Write rule_clear(State *s, int x)
