@@ -11,16 +11,18 @@
 AwaitMark await_mark_decide(const AwaitMarkFacts *facts)
 {
     const Record *record = facts->record;
-    if (!facts->peer || facts->configured) {
+    if (!facts->peer || facts->connected) {
+        return CONNECT_NOW;
+    }
+    if (facts->primary_here && facts->detached) {
+        /* Without a disk whatever is connected is what the guest reads and writes: only a copy the record names. */
+        return record && record_is_in_sync(record, facts->peer) ? CONNECT_NOW : CONNECT_LATER;
+    }
+    if (facts->configured || facts->primary_here) {
         return CONNECT_NOW;
     }
     if (!record) {
         return CONNECT_LATER;
-    }
-    if (facts->primary_here) {
-        /* Without a disk whatever is connected is what the guest reads and writes: only a copy that the record names.
-         */
-        return facts->detached && !record_is_in_sync(record, facts->peer) ? CONNECT_LATER : CONNECT_NOW;
     }
     if (record->state != RECORD_RUNNING || g_strcmp0(record->owner, facts->peer) != 0 ||
         !record_is_in_sync(record, facts->node)) {
