@@ -37,7 +37,9 @@ PROGRAM_FILES := $(PROGRAMS:%=$(B)/bin/%)
 
 UNIT_SOURCES := $(wildcard tests/unit/*/test_*.c)
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(B)/%)
-ALL_SOURCES := $(LIB_SOURCES) $(foreach p,$(PROGRAMS),$($(p)_SOURCES)) $(UNIT_SOURCES)
+SIM_SOURCES := $(wildcard tests/sim/*.c)
+SIM := $(B)/tests/sim/explore
+ALL_SOURCES := $(LIB_SOURCES) $(foreach p,$(PROGRAMS),$($(p)_SOURCES)) $(UNIT_SOURCES) $(SIM_SOURCES)
 
 all: programs ## build every program
 
@@ -76,12 +78,20 @@ $(TEST_HANDLER): $(holdfast-fence-peer_SOURCES) $(wildcard fencing/fence-peer/*.
 	$(if $(V),,@echo '  LINK $@')
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -DHANDLER_ROOT='""' -o $@ $(filter %.c,$^) $(LIB) $(PACKAGE_LIBS)
 
+$(SIM): $(call objects,$(SIM_SOURCES) storage/record_codec.c)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo '  LINK $@')
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PACKAGE_LIBS)
+
 -include $(patsubst %.c,$(B)/obj/%.d,$(ALL_SOURCES))
 
 # --- tests -----------------------------------------------------------------------------------------------------------------
 
-check-unit: all $(UNIT_PROGRAMS) $(TEST_HANDLER) ## unit tests
-	@HOLDFAST_BIN_DIR=$(B)/bin HOLDFAST_TEST_HANDLER=$(TEST_HANDLER) tests/run-unit $(B) $(UNIT_PROGRAMS)
+check-unit: all $(UNIT_PROGRAMS) $(TEST_HANDLER) $(SIM) ## unit tests
+	@HOLDFAST_BIN_DIR=$(B)/bin HOLDFAST_TEST_HANDLER=$(TEST_HANDLER) tests/run-unit $(B) $(UNIT_PROGRAMS) $(SIM)
+
+check-sim: $(SIM) ## the in-sync protocol, every order of its steps (tests/sim)
+	@$(SIM)
 
 check-san: ## unit tests under the address and undefined behaviour sanitizers
 	@$(MAKE) --no-print-directory check-unit SAN=address,undefined
@@ -113,7 +123,7 @@ lint: all ## layers, format and shell and Python syntax
 
 format: ## rewrite the C sources with clang-format
 	@clang-format -i $(wildcard $(addsuffix /*.[ch],common cluster cluster/ocf storage vmm vmm/qemu fencing fencing/fence-peer \
-		fencing/manual node-agent node-agent/setup webui-api/server webui-api/cli tests/unit tests/unit/* tests/faults tests/lab/demo-guest))
+		fencing/manual node-agent node-agent/setup webui-api/server webui-api/cli tests/unit tests/unit/* tests/faults tests/sim tests/lab/demo-guest))
 
 debs: all ## Debian packages in build/deb
 	@packaging/build-debs
@@ -121,7 +131,7 @@ debs: all ## Debian packages in build/deb
 image: debs ## the appliance's disk image in build/appliance
 	@packaging/appliance/build
 
-.PHONY: all programs deps check-unit check-san check check-full bench faults demo lint format debs image help clean
+.PHONY: all programs deps check-unit check-sim check-san check check-full bench faults demo lint format debs image help clean
 .DEFAULT_GOAL := all
 
 help: ## this list

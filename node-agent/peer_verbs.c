@@ -11,6 +11,8 @@
 #include "storage/record.h"
 
 #define LOCK_TIMEOUT_MS 10000
+#define TAKE_LOCK_TIMEOUT_MS 2000
+#define OUTDATE_TIMEOUT_MS 2500
 #define OUTDATE_LOCK_TIMEOUT_MS 1500 /* the caller waits 2.5 s, and asks again */
 
 typedef struct {
@@ -41,6 +43,12 @@ static json_t *migrate_prepare(PeerWork *work, GError **error)
     if (lock < 0) {
         return NULL;
     }
+    /* A copy that is not connected has to be recorded as absent first (await_mark.h): never connect it from here. */
+    if (!volume_set_is_connected(&work->set)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "the copy of guest '%s' here is not connected",
+                    work->manifest->guest.name);
+        return NULL;
+    }
     if (!refuse_if_running(work, error) || !work->engine->kill(runner, work->manifest->guest.name, error) ||
         !volume_set_activate(&work->set, error) || !guest_launch(runner, work->manifest, TRUE, error)) {
         return NULL;
@@ -63,9 +71,21 @@ static gboolean handover_is_ours(const PeerWork *work, GError **error)
     return TRUE;
 }
 
+/* Under the guest's lock and only for a VMM that is coming in: a stop may have ended the hand-over here meanwhile, and
+ * nobody would demote what is promoted after it. */
 static json_t *migrate_take(PeerWork *work, GError **error)
 {
-    return handover_is_ours(work, error) && volume_set_promote(&work->set, error) ? json_object() : NULL;
+    LOCK_AUTO int lock = lock_take(work->manifest->guest.name, TAKE_LOCK_TIMEOUT_MS, error);
+    if (lock < 0 || !handover_is_ours(work, error)) {
+        return NULL;
+    }
+    VmmState state = work->engine->query(work->run_folder, work->manifest->guest.name);
+    if (state != VMM_INCOMING) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' is %s here, not coming in",
+                    work->manifest->guest.name, vmm_state_name(state));
+        return NULL;
+    }
+    return volume_set_promote(&work->set, error) ? json_object() : NULL;
 }
 
 static json_t *migrate_ready(PeerWork *work, GError **error)
@@ -168,6 +188,37 @@ static json_t *drbd_outdate_here(PeerWork *work, GError **error)
     return json_pack("{s:b}", "outdated", 1);
 }
 
+typedef struct {
+    const char *peer;
+} MarkRequest;
+
+static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
+{
+    const MarkRequest *request = user_data;
+    return record_mark(before, ident_node_name(), ident_boot_id(), request->peer, after, reason, reason_size);
+}
+
+/* The node of the other copy is back and waits, unconnected, for its absence to be recorded. Usually our fence-peer
+ * handler is at it; should that have died, this does the same: the peer outdates its copy and confirms, then it is
+ * recorded. DRBD thaws when the outdated copy connects. */
+static json_t *replica_mark(PeerWork *work, GError **error)
+{
+    const Guest *guest = &work->manifest->guest;
+    MarkRequest request = {.peer = work->manifest->peer_node};
+    g_autoptr(json_t) arguments = json_pack("{s:s}", "guest", guest->name);
+    if (!request.peer || !volume_set_is_primary(&work->set) || volume_set_is_connected(&work->set)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "guest '%s': not Primary here without its other copy: nothing to record", guest->name);
+        return NULL;
+    }
+    g_autoptr(json_t) outdated =
+        daemon_peer_call(work->daemon, request.peer, "drbd.outdate", arguments, OUTDATE_TIMEOUT_MS, error);
+    if (!outdated || !record_update(work->daemon->store, guest->name, mark_rule, &request, NULL, NULL, error)) {
+        return NULL;
+    }
+    return json_pack("{s:b}", "marked", 1);
+}
+
 /* An operator says that the disk here works again. The note stays and keeps the guest from starting here; only the ban
  * on attaching is lifted, and what follows is reconcile_guest()'s. */
 static json_t *disk_reattach(PeerWork *work, GError **error)
@@ -189,7 +240,7 @@ static const struct {
 } verbs[] = {
     {"migrate.prepare", migrate_prepare}, {"migrate.take", migrate_take},   {"migrate.ready", migrate_ready},
     {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
-    {"disk.reattach", disk_reattach},
+    {"disk.reattach", disk_reattach},     {"replica.mark", replica_mark},
 };
 
 json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)

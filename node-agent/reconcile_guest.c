@@ -8,6 +8,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/await_mark.h"
 #include "node-agent/images.h"
 #include "node-agent/resync.h"
 #include "node-agent/volume_grow.h"
@@ -493,6 +494,7 @@ static gboolean converge(GuestWork *work)
     /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
     gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
     lost_copy_follow(work);
+    work->set.unconnected = await_mark(work->daemon, work->manifest, work->set.detached);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
     gboolean grown = ready && (is_new || grow_follow(work, &error));

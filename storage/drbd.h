@@ -20,6 +20,8 @@ typedef struct {
 void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret);
 /* Reads /proc/drbd; not loaded module = not present. */
 gboolean drbd_state_read(int minor, DrbdState *ret, GError **error);
+/* In this connection state both sides know each other's state. */
+gboolean drbd_state_is_connected(const DrbdState *state);
 gboolean drbd_state_is_up_to_date_pair(const DrbdState *state); /* connected (not resyncing), both UpToDate */
 
 typedef struct {

@@ -30,5 +30,3 @@ gint64 drbd_device_size_bytes(int minor);
 gint64 drbd_backing_size_bytes(const char *path);
 /* Forget the backing device's size that `drbdsetup check-resize` noted: the minor's next user has another device. */
 void drbd_size_note_remove(int minor);
-/* In this connection state both sides know each other's state. */
-gboolean drbd_state_is_connected(const DrbdState *state);

@@ -164,7 +164,7 @@ static gboolean detached_converge(const VolumeSet *set, GError **error)
         DrbdState state;
         primary |= state_of(set, i, &state, NULL) && state.present && strcmp(state.role, "Primary") == 0;
     }
-    if (primary && !drbd_connect(&r, error)) {
+    if (primary && !(set->unconnected ? drbd_disconnect(&r, error) : drbd_connect(&r, error))) {
         return FALSE;
     }
     g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
@@ -187,6 +187,12 @@ gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError *
         if (!volume_converge(set, i, record_new, error)) {
             return FALSE;
         }
+    }
+    if (set->unconnected) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                    "guest '%s': the copy on %s is not connected before its absence is recorded on %s",
+                    set->guest->name, set->node, r.peer);
+        return FALSE;
     }
     return drbd_connect(&r, error) && volumes_grow(set, error);
 }

@@ -17,6 +17,7 @@ typedef struct {
     const char *node;
     const char *address, *peer_address; /* replication network */
     gboolean peer_absent; /* its node is known not to be in the membership: nobody waits for its connection */
+    gboolean unconnected; /* it must not be connected now (node-agent/await_mark.h); volume_set_converge() heeds it */
     gboolean detached;    /* a disk failed here (storage/lost_copy.h): nothing is attached, see volume_set_converge() */
 } VolumeSet;
 

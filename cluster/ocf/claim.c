@@ -63,10 +63,17 @@ static gboolean owner_rebooted(OcfAgent *agent, const Record *record)
     return boot && !g_str_equal(boot->boot_id, record->owner_boot_id);
 }
 
+/* DRBD is looked at after the record was read, for every attempt: a resync that begins in between would make us throw
+ * the good copy out. */
 static gboolean claim_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
     ClaimContext *context = user_data;
     OcfAgent *agent = context->agent;
+    g_autoptr(GError) problem = NULL;
+    if (!facts_from_drbd(agent, context, &problem)) {
+        g_strlcpy(reason, problem->message, reason_size);
+        return FALSE;
+    }
     RecordClaimFacts facts = {
         .node = ident_node_name(),
         .boot_id = ident_boot_id(),
@@ -122,8 +129,7 @@ gboolean claim_start(OcfAgent *agent, GError **error)
 {
     ClaimContext context = {.agent = agent};
     if (!guest_copy_trusted(agent->manifest, error) || !ocf_agent_store(agent, error) ||
-        !facts_from_drbd(agent, &context, error) || !facts_from_cluster(agent, &context, error) ||
-        !abandoned_handover_undo(agent, error)) {
+        !facts_from_cluster(agent, &context, error) || !abandoned_handover_undo(agent, error)) {
         return FALSE;
     }
     Record before, after;
@@ -133,6 +139,21 @@ gboolean claim_start(OcfAgent *agent, GError **error)
     log_line(LOG_LEVEL_NOTICE, "guest '%s': claimed, generation %lld, owner before: %s", agent->guest,
              (long long) after.generation, before.owner[0] ? before.owner : "nobody");
     return TRUE;
+}
+
+gboolean claim_stands(OcfAgent *agent, GError **error)
+{
+    Record record;
+    if (!record_read(agent->store, agent->guest, &record, NULL, error)) {
+        return FALSE;
+    }
+    if (record.state == RECORD_RUNNING && g_str_equal(record.owner, ident_node_name()) &&
+        g_str_equal(record.owner_boot_id, ident_boot_id()) && record.handover_to[0] == '\0') {
+        return TRUE;
+    }
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s': %s claimed it meanwhile", agent->guest,
+                record.owner);
+    return FALSE;
 }
 
 static gboolean stop_rule(const Record *before, gpointer user_data G_GNUC_UNUSED, Record *after, char *reason,

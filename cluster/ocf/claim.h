@@ -8,6 +8,8 @@
  * run; UNAVAILABLE without quorum or store. On success nothing but a newer claim, a mark or a stop changes the record.
  */
 gboolean claim_start(OcfAgent *agent, GError **error);
+/* Whether it is (still) ours: read after the promotion, before the VMM. REFUSED when not. */
+gboolean claim_stands(OcfAgent *agent, GError **error);
 /* Best effort: the owner (we) stopped cleanly. Errors are for the log only; DRBD's own state can prove the stop later.
  */
 gboolean claim_release(OcfAgent *agent, GError **error);

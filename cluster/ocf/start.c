@@ -68,6 +68,11 @@ static gboolean promote_and_launch(OcfAgent *agent, GError **error)
         return FALSE;
     }
     ocf_agent_step(agent, "promote");
+    /* Pacemaker starts a guest once at a time. Should it ever not: the later claim wins, and this one has no VMM yet.
+     */
+    if (!claim_stands(agent, error)) {
+        return FALSE;
+    }
     if (!guest_launch(agent->runner, agent->manifest, FALSE, error)) {
         return FALSE;
     }

@@ -7,6 +7,7 @@
 
 #include "common/error.h"
 #include "common/ident.h"
+#include "common/lock.h"
 #include "common/log.h"
 
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #define DOUBT_LIMIT_MS 6000
 #define DOUBT_POLL_MS 500
 #define FROZEN_POLL_MS 200
+#define LOCK_TIMEOUT_MS 3000
 
 static void ask_for_powerdown(const OcfAgent *agent)
 {
@@ -67,6 +69,9 @@ static gboolean demote_patiently(const OcfAgent *agent, GError **error)
 static gboolean take_disk_and_kill(OcfAgent *agent, GError **error)
 {
     g_autoptr(GError) slow = NULL;
+    /* One after the other with a hand-over's target side, which would promote behind our back; a holder that takes too
+     * long does not hold up a stop. */
+    LOCK_AUTO int lock G_GNUC_UNUSED = lock_take(agent->guest, LOCK_TIMEOUT_MS, NULL);
     gboolean dead = agent->engine->kill(agent->runner, agent->guest, &slow);
     if (agent->manifest && !demote_patiently(agent, error)) {
         return FALSE;
@@ -81,9 +86,6 @@ int ocf_stop(OcfAgent *agent, GError **error)
 {
     ask_for_powerdown(agent);
     ocf_agent_step(agent, "powerdown");
-    /* A VMM that is left from a failed hand-over has lost its disk already; what the record says of it must end too. */
-    gboolean was_here =
-        ocf_agent_any_primary(agent) || agent->engine->query(agent->run_folder, agent->guest) != VMM_STOPPED;
     if (!take_disk_and_kill(agent, error)) {
         return OCF_ERR_GENERIC;
     }
@@ -97,10 +99,9 @@ int ocf_stop(OcfAgent *agent, GError **error)
     }
     ocf_agent_step(agent, "demote");
     guest_taps_remove(agent->runner, agent->manifest);
-    if (was_here) {
-        release_record(agent);
-        ocf_agent_step(agent, "record");
-    }
+    /* Also when nothing was here: a start that was killed after its claim left nothing else. Others' records stay. */
+    release_record(agent);
+    ocf_agent_step(agent, "record");
     log_line(LOG_LEVEL_NOTICE, "guest '%s': stopped here (%s)", agent->guest, agent->timeline->str);
     return OCF_SUCCESS;
 }
