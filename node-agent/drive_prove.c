@@ -19,6 +19,7 @@
 #define SHOT_TIMEOUT_S 60
 #define SECRETS_LIMIT_MS 10000
 #define PROJECTED_LIMIT_MS 30000
+#define STARTED_LIMIT_MS 180000
 #define LEFT_LIMIT_MS 60000
 #define RETURN_LIMIT_MS 420000
 
@@ -107,6 +108,18 @@ static gboolean is_projected(Proof *proof)
            (!strstr(xml, PROJECTION_REVISION) || strstr(xml, revision));
 }
 
+/* Some node runs it: its start, with which the agent talks to the device, was good. */
+static gboolean is_started(Proof *proof)
+{
+    g_autofree char *xml = NULL;
+    g_autofree char *query =
+        g_strdup_printf("//lrm_resource[@id='fence-%s' and @type='%s']/lrm_rsc_op[@operation='start' "
+                        "and @rc-code='0']",
+                        proof->node, proof->device->agent);
+    return process_call(proof->daemon->runner, 15000, &xml, NULL, "/usr/sbin/cibadmin", "--query", "--xpath", query,
+                        NULL);
+}
+
 static gboolean secrets_are_stored(Proof *proof)
 {
     g_autoptr(GPtrArray) nodes = cache_objects(proof->daemon->cache, &node_type, "node/");
@@ -182,6 +195,21 @@ static gboolean device_says(const Proof *proof, FencePower wanted, const char *w
     return TRUE;
 }
 
+/* The shot took effect, but Pacemaker did not learn of it in time: that is no proof, and the node must not stay off for
+ * it. */
+static gboolean hit_but_too_late(const Proof *proof, const GError *problem, GError **error)
+{
+    FencePower power = FENCE_POWER_UNKNOWN;
+    if (!fence_device_status(proof->daemon->runner, proof->device, &power, NULL) || power != FENCE_POWER_OFF) {
+        return FALSE;
+    }
+    gboolean on = fence_device_power_on(proof->daemon->runner, proof->device, NULL);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_FAILED,
+                "%s is off, but Pacemaker was not told in time (%s): a device as slow as that proves nothing. %s",
+                proof->node, problem->message, on ? "It is being powered on again" : "Power it on by hand");
+    return TRUE;
+}
+
 static gboolean shoot(Proof *proof, GError **error)
 {
     for (int tries = 1;; tries++) {
@@ -197,6 +225,9 @@ static gboolean shoot(Proof *proof, GError **error)
         if (pacemaker_fence(proof->daemon->runner, proof->node, SHOT_TIMEOUT_S, &problem)) {
             proof->device->proven_ms = (g_get_monotonic_time() - begin_us) / 1000;
             return TRUE;
+        }
+        if (hit_but_too_late(proof, problem, error)) {
+            return FALSE;
         }
         if (tries == SHOT_TRIES) {
             g_propagate_error(error, g_steal_pointer(&problem));
@@ -226,7 +257,9 @@ static gboolean prove(Proof *proof, GError **error)
     }
     operation_stage(daemon, proof->operation, "Pacemaker takes the device over");
     if (!wait_until(proof, is_projected, PROJECTED_LIMIT_MS,
-                    "the device did not reach the CIB; is holdfastd working on every node?", error)) {
+                    "the device did not reach the CIB; is holdfastd working on every node?", error) ||
+        !wait_until(proof, is_started, STARTED_LIMIT_MS,
+                    "Pacemaker could not start the device: see 'holdfast status' for the agent's message", error)) {
         return FALSE;
     }
     operation_stage(daemon, proof->operation, "shooting %s", proof->node);
