@@ -213,6 +213,9 @@ gpointer object_from_text(const JsonStruct *type, const char *text, const char *
  * ("spec.memory_mib: ..."). */
 gboolean guest_spec_from_json(const json_t *json, GuestSpec *out, GError **error);
 gboolean network_check(const Network *network, GError **error);
+/* A network as a user gives it, without a version; `interface` may be null. On error *out may be partly set: free it.
+ */
+gboolean network_from_json(const json_t *json, Network *out, GError **error);
 
 /* Derived numbers (see above). */
 int guest_minor(const Guest *guest, int volume_index);

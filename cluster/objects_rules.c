@@ -158,3 +158,13 @@ gboolean network_check(const Network *network, GError **error)
     }
     return TRUE;
 }
+
+gboolean network_from_json(const json_t *json, Network *out, GError **error)
+{
+    g_autoptr(json_t) document = json_deep_copy(json);
+    if (json_is_null(json_object_get(document, "interface"))) {
+        json_object_del(document, "interface");
+    }
+    json_object_set_new(document, "version", json_integer(1));
+    return json_struct_decode(document, &network_type, "", out, error) && network_check(out, error);
+}

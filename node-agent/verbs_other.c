@@ -109,12 +109,7 @@ static json_t *network_list(const VerbCall *call, GError **error G_GNUC_UNUSED)
 static json_t *network_create(const VerbCall *call, GError **error)
 {
     g_autoptr(Network) network = object_new(&network_type);
-    g_autoptr(json_t) document = json_deep_copy(call->arguments);
-    if (json_is_null(json_object_get(document, "interface"))) {
-        json_object_del(document, "interface");
-    }
-    network->version = 1;
-    if (!json_struct_decode(document, &network_type, "", network, error) || !network_check(network, error)) {
+    if (!network_from_json(call->arguments, network, error)) {
         return NULL;
     }
     g_autofree char *key = g_strconcat(STORE_ROOT "network/", network->name, NULL);

@@ -32,7 +32,7 @@ def test_a_node_is_removed_and_a_new_machine_joins_in_its_place(cluster, writing
     writing.wait_ok(time.monotonic())
     # Two nodes are left and both hold the guest: neither can go.
     refused(cluster, home, peer, "holds replicas of demo")
-    assert third not in cluster.lab.ssh(home, "crm_mon -1").stdout
+    wait_for(f"Pacemaker has forgotten {third}", lambda: third not in cluster.lab.ssh(home, "crm_mon -1").stdout, 60, 2)
 
     cluster.lab.reinstall(third, cluster.json(home, "token", "create")["token"])
     cluster.lab.wait(third, 300)

@@ -324,6 +324,37 @@ static void test_derived(void)
     g_assert_null(guest_peer_node(&last, "n1"));
 }
 
+/* What the API hands over: the words a user may say, and nobody says a version. */
+static void test_network_from_json(void)
+{
+    static const struct {
+        const char *json, *message; /* NULL: accepted */
+    } cases[] = {
+        {"{\"name\":\"v100\",\"interface\":\"lan0\",\"vlan\":100}", NULL},
+        {"{\"name\":\"inner\",\"interface\":null,\"vlan\":0}", NULL},
+        {"{\"name\":\"inner\"}", NULL},
+        {"{\"interface\":\"lan0\"}", "name: "},
+        {"{\"name\":\"v\",\"interface\":\"lan0\",\"vlan\":4095}", "vlan: "},
+        {"{\"name\":\"v\",\"interface\":null,\"vlan\":5}", "vlan: needs an interface"},
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(GError) error = NULL;
+        g_autoptr(json_t) json = json_loads(cases[i].json, 0, NULL);
+        g_autoptr(Network) network = object_new(&network_type);
+        g_assert_true(network_from_json(json, network, &error) == (cases[i].message == NULL));
+        if (cases[i].message) {
+            g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID);
+            g_assert_true(g_str_has_prefix(error->message, cases[i].message));
+        } else {
+            g_assert_no_error(error);
+            g_autofree char *text = object_to_text(&network_type, network);
+            g_autoptr(Network) again = object_from_text(&network_type, text, "network", &error);
+            g_assert_no_error(error);
+            g_assert_cmpint(again->version, ==, 1);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -336,5 +367,6 @@ int main(int argc, char **argv)
     g_test_add_func("/objects/spec-limits", test_spec_limits);
     g_test_add_func("/objects/network", test_network);
     g_test_add_func("/objects/derived", test_derived);
+    g_test_add_func("/objects/network-from-json", test_network_from_json);
     return g_test_run();
 }
