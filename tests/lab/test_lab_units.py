@@ -325,7 +325,7 @@ def test_the_bmc_runs_the_helper_of_this_checkout(tmp_path):
 
 # -- what nodes say about the cluster ----------------------------------------------------------------------
 
-WHOLE = {"quorate": True, "nodes": [{"name": name, "online": True} for name in ("n1", "n2")]}
+WHOLE = {"quorate": True, "dc": "n1", "nodes": [{"name": name, "online": True} for name in ("n1", "n2")]}
 
 
 def test_status_is_read_with_and_without_envelope():
@@ -337,8 +337,9 @@ def test_status_is_read_with_and_without_envelope():
 
 @pytest.mark.parametrize("status, text", [
     (None, "no answer from holdfast"), ({**WHOLE, "quorate": False}, "no quorum"),
-    ({"quorate": True, "nodes": WHOLE["nodes"][:1]}, "n2 not online"),
-    ({"quorate": True, "nodes": [{"name": "n1", "online": True}, {"name": "n2", "online": False}]}, "n2 not online"),
+    ({**WHOLE, "dc": None}, "Pacemaker has not chosen a DC"),
+    ({**WHOLE, "nodes": WHOLE["nodes"][:1]}, "n2 not online"),
+    ({**WHOLE, "nodes": [{"name": "n1", "online": True}, {"name": "n2", "online": False}]}, "n2 not online"),
     (WHOLE, None)])
 def test_what_is_missing_for_a_whole_cluster(status, text):
     assert cluster.missing(status, ["n1", "n2"]) == text

@@ -21,6 +21,8 @@ def missing(status, names, witness=False):
         return "no answer from holdfast"
     if not status.get("quorate"):
         return "no quorum"
+    if not status.get("dc"):
+        return "Pacemaker has not chosen a DC"  # until then "online" is corosync's word only
     online = {node.get("name") for node in status["nodes"] if node.get("online")}
     absent = [name for name in names if name not in online]
     if absent:
