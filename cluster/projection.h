@@ -30,6 +30,7 @@ typedef struct {
      * caller's to fill in. */
     GPtrArray *secrets_stored;
     gboolean quorum_device; /* corosync has a witness's vote */
+    gint64 token_ms;        /* corosync's, when set by hand; 0: the default for the cluster's size */
     gboolean incomplete;    /* some guest could not be read: nothing is taken out of the CIB */
 } ProjectionInput;
 void projection_input_free(ProjectionInput *input);

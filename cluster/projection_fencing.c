@@ -103,6 +103,13 @@ static gboolean stands_hidden(const xmlNode *resources, const char *id, const Fe
     return FALSE;
 }
 
+/* The result comes over corosync, which stands still from the shot until the node's loss is agreed on: a token and its
+ * consensus (1.2 of it). The default tokens fit into OFF_TIMEOUT_S. */
+static int off_timeout(const ProjectionInput *input)
+{
+    return OFF_TIMEOUT_S + projection_fencing_delay_s(input) + (int) (input->token_ms * 22 / 10000);
+}
+
 /* `name` is the node, or what distinguishes a second device of it; device NULL: the manual one. */
 static xmlNode *device_element(const ProjectionInput *input, const char *name, const char *node,
                                const FenceDevice *device)
@@ -110,7 +117,7 @@ static xmlNode *device_element(const ProjectionInput *input, const char *name, c
     g_autofree char *id = g_strdup_printf("fence-%s", name);
     g_autofree char *parameters_id = g_strdup_printf("hf-fence.%s.parameters", name);
     g_autofree char *op_prefix = g_strdup_printf("hf-fence.%s.op", name);
-    int off_timeout_s = OFF_TIMEOUT_S + projection_fencing_delay_s(input);
+    int off_timeout_s = off_timeout(input);
     g_autofree char *off_timeout = g_strdup_printf("%ds", off_timeout_s);
     xmlNode *primitive = projection_element("primitive", id);
     xml_set(primitive, "class", "stonith");

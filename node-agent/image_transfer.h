@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An image from one node to another. Every holdfastd serves the images it holds on port 7421 of its cluster and its
+ * An image from one node to another. Every holdfastd serves the images it holds on port 7422 of its cluster and its
  * replication network, over TLS where both sides show a certificate of the cluster's CA. Nothing else can be asked for
  * there.
  *
@@ -16,7 +16,7 @@
 
 #include <gio/gio.h>
 
-#define IMAGE_PORT 7421
+#define IMAGE_PORT 7422
 
 /* Whether this node has `image` with that SHA-256. Called in the connections' threads. */
 typedef gboolean (*ImageOffered)(const char *image, const char *sha256, gpointer user_data);

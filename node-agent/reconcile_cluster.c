@@ -4,6 +4,7 @@
  * Judging operations is for the present holdfastd with the smallest node id. Both only in a quorate partition. */
 #include "node-agent/reconcile.h"
 
+#include "cluster/cluster_config.h"
 #include "cluster/projection.h"
 #include "common/error.h"
 #include "common/log.h"
@@ -36,7 +37,9 @@ static ProjectionInput *projection_read(gpointer user_data, GError **error)
             g_ptr_array_add(input->node_statuses, status);
         }
     }
+    g_autoptr(ClusterConfig) config = cache_object(daemon->cache, &cluster_config_type, "cluster/config", NULL);
     if (input) {
+        input->token_ms = config ? config->corosync.token_ms : 0;
         input->secrets_stored = fence_secrets_stored(daemon, input->nodes, input->fence_devices);
     }
     return input;
