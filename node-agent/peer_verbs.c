@@ -11,7 +11,6 @@
 #include "storage/record.h"
 
 #define LOCK_TIMEOUT_MS 10000
-#define TAKE_LOCK_TIMEOUT_MS 2000
 #define OUTDATE_TIMEOUT_MS 2500
 #define OUTDATE_LOCK_TIMEOUT_MS 1500 /* the caller waits 2.5 s, and asks again */
 
@@ -71,21 +70,28 @@ static gboolean handover_is_ours(const PeerWork *work, GError **error)
     return TRUE;
 }
 
-/* Under the guest's lock and only for a VMM that is coming in: a stop may have ended the hand-over here meanwhile, and
- * nobody would demote what is promoted after it. */
-static json_t *migrate_take(PeerWork *work, GError **error)
+static gboolean is_coming_in(const PeerWork *work, GError **error)
 {
-    LOCK_AUTO int lock = lock_take(work->manifest->guest.name, TAKE_LOCK_TIMEOUT_MS, error);
-    if (lock < 0 || !handover_is_ours(work, error)) {
-        return NULL;
-    }
     VmmState state = work->engine->query(work->run_folder, work->manifest->guest.name);
     if (state != VMM_INCOMING) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' is %s here, not coming in",
                     work->manifest->guest.name, vmm_state_name(state));
+    }
+    return state == VMM_INCOMING;
+}
+
+/* A stop may end the hand-over here at any moment: it kills the VMM, then demotes. So the VMM is looked at again after
+ * the promotion: had the stop demoted before it, nobody else would demote. */
+static json_t *migrate_take(PeerWork *work, GError **error)
+{
+    if (!handover_is_ours(work, error) || !is_coming_in(work, error) || !volume_set_promote(&work->set, error)) {
         return NULL;
     }
-    return volume_set_promote(&work->set, error) ? json_object() : NULL;
+    if (!is_coming_in(work, error)) {
+        volume_set_demote(&work->set, NULL);
+        return NULL;
+    }
+    return json_object();
 }
 
 static json_t *migrate_ready(PeerWork *work, GError **error)

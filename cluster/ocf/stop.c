@@ -7,7 +7,6 @@
 
 #include "common/error.h"
 #include "common/ident.h"
-#include "common/lock.h"
 #include "common/log.h"
 
 #include <sys/stat.h>
@@ -21,7 +20,6 @@
 #define DOUBT_LIMIT_MS 6000
 #define DOUBT_POLL_MS 500
 #define FROZEN_POLL_MS 200
-#define LOCK_TIMEOUT_MS 3000
 
 static void ask_for_powerdown(const OcfAgent *agent)
 {
@@ -69,9 +67,6 @@ static gboolean demote_patiently(const OcfAgent *agent, GError **error)
 static gboolean take_disk_and_kill(OcfAgent *agent, GError **error)
 {
     g_autoptr(GError) slow = NULL;
-    /* One after the other with a hand-over's target side, which would promote behind our back; a holder that takes too
-     * long does not hold up a stop. */
-    LOCK_AUTO int lock G_GNUC_UNUSED = lock_take(agent->guest, LOCK_TIMEOUT_MS, NULL);
     gboolean dead = agent->engine->kill(agent->runner, agent->guest, &slow);
     if (agent->manifest && !demote_patiently(agent, error)) {
         return FALSE;
