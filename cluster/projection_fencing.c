@@ -134,7 +134,9 @@ static xmlNode *device_element(const ProjectionInput *input, const char *name, c
     pair_default(set, device, "pcmk_off_timeout", off_timeout);
     pair_default(set, device, "pcmk_off_retries", "1");
     xmlNode *operations = xml_add(primitive, "operations");
-    projection_op(operations, op_prefix, "monitor", "60s", "30s");
+    /* Long: a BMC that is merely slow to answer on a busy node must not be restarted for it, which holds up everything.
+     */
+    projection_op(operations, op_prefix, "monitor", "60s", "60s");
     if (device) {
         put_revision(primitive, device);
     }
