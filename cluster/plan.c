@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Planning of new guests and moves over a snapshot of the store. No I/O. */
-#include "cluster/plan.h"
+#include "cluster/plan_parts.h"
 
 #include "common/error.h"
 #include "common/ident.h"
@@ -9,7 +9,6 @@
 #include <sys/random.h>
 
 #define MEMORY_RESERVE_MIB 512 /* of a node, for itself */
-#define POOL_FULL_PERMILLE 900
 #define MIB (1024 * 1024)
 #define VOLUME_GRAIN_BYTES (4 * (gint64) MIB)
 #define SECRET_BYTES 16
@@ -53,7 +52,7 @@ static const Node *node_find(const PlanSnapshot *snapshot, const char *name)
     return NULL;
 }
 
-static const NodeStatus *status_find(const PlanSnapshot *snapshot, const char *node)
+const NodeStatus *plan_status_find(const PlanSnapshot *snapshot, const char *node)
 {
     for (guint i = 0; i < snapshot->node_statuses->len; i++) {
         const NodeStatus *status = snapshot->node_statuses->pdata[i];
@@ -138,7 +137,7 @@ static gint64 round_up(gint64 bytes)
 static gboolean image_reachable(const PlanSnapshot *snapshot, const Image *image, guint index, GError **error)
 {
     for (char **node = image->nodes; node && *node; node++) {
-        if (status_find(snapshot, *node)) {
+        if (plan_status_find(snapshot, *node)) {
             return TRUE;
         }
     }
@@ -254,7 +253,7 @@ static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *s
 {
     Candidate *candidate = g_new0(Candidate, 1);
     candidate->node = node;
-    const NodeStatus *status = status_find(snapshot, node->name);
+    const NodeStatus *status = plan_status_find(snapshot, node->name);
     if (node->leaving) {
         candidate->refusal = g_strdup("it is leaving the cluster");
     } else if (!status) {
@@ -473,7 +472,7 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
     if (node->leaving) {
         return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is leaving the cluster", node_name);
     }
-    const NodeStatus *status = status_find(snapshot, node_name);
+    const NodeStatus *status = plan_status_find(snapshot, node_name);
     if (!status) {
         return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is down or its agent does not report", node_name);
     }

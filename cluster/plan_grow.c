@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Whether a volume may grow, over a snapshot of the store. No I/O. */
-#include "cluster/plan.h"
+#include "cluster/plan_parts.h"
 
 #include "common/error.h"
 
@@ -9,18 +9,6 @@
 #define MIB ((gint64) 1024 * 1024)
 #define GRAIN_MIB 4
 #define SIZE_MAX_MIB 67108864
-#define POOL_FULL_PERMILLE 900
-
-static const NodeStatus *status_find(const PlanSnapshot *snapshot, const char *node)
-{
-    for (guint i = 0; i < snapshot->node_statuses->len; i++) {
-        const NodeStatus *status = snapshot->node_statuses->pdata[i];
-        if (strcmp(status->node, node) == 0) {
-            return status;
-        }
-    }
-    return NULL;
-}
 
 static gboolean size_check(const Volume *volume, gint64 size_mib, GError **error)
 {
@@ -69,7 +57,7 @@ gboolean plan_grow(const PlanSnapshot *snapshot, const Guest *guest, const Volum
         return FALSE;
     }
     for (char **node = guest->nodes; *node; node++) {
-        const NodeStatus *status = status_find(snapshot, *node);
+        const NodeStatus *status = plan_status_find(snapshot, *node);
         if (!status) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
                         "node %s, which has a replica, is down or its agent does not report: a volume grows on all its "

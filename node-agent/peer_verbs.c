@@ -194,14 +194,9 @@ static json_t *drbd_outdate_here(PeerWork *work, GError **error)
     return json_pack("{s:b}", "outdated", 1);
 }
 
-typedef struct {
-    const char *peer;
-} MarkRequest;
-
 static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
 {
-    const MarkRequest *request = user_data;
-    return record_mark(before, ident_node_name(), ident_boot_id(), request->peer, after, reason, reason_size);
+    return record_mark(before, ident_node_name(), ident_boot_id(), user_data, after, reason, reason_size);
 }
 
 /* The node of the other copy is back and waits, unconnected, for its absence to be recorded. Usually our fence-peer
@@ -210,16 +205,16 @@ static gboolean mark_rule(const Record *before, gpointer user_data, Record *afte
 static json_t *replica_mark(PeerWork *work, GError **error)
 {
     const Guest *guest = &work->manifest->guest;
-    MarkRequest request = {.peer = work->manifest->peer_node};
+    char *peer = work->manifest->peer_node;
     g_autoptr(json_t) arguments = json_pack("{s:s}", "guest", guest->name);
-    if (!request.peer || !volume_set_is_primary(&work->set) || volume_set_is_connected(&work->set)) {
+    if (!peer || !volume_set_is_primary(&work->set) || volume_set_is_connected(&work->set)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
                     "guest '%s': not Primary here without its other copy: nothing to record", guest->name);
         return NULL;
     }
     g_autoptr(json_t) outdated =
-        daemon_peer_call(work->daemon, request.peer, "drbd.outdate", arguments, OUTDATE_TIMEOUT_MS, error);
-    if (!outdated || !record_update(work->daemon->store, guest->name, mark_rule, &request, NULL, NULL, error)) {
+        daemon_peer_call(work->daemon, peer, "drbd.outdate", arguments, OUTDATE_TIMEOUT_MS, error);
+    if (!outdated || !record_update(work->daemon->store, guest->name, mark_rule, peer, NULL, NULL, error)) {
         return NULL;
     }
     return json_pack("{s:b}", "marked", 1);
