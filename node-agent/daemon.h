@@ -36,8 +36,10 @@ typedef struct {
 
     gint64 status_at_us;       /* "node" task only: when this node's figures were last published */
     GHashTable *agents_absent; /* "cluster" task only: node -> gint64, since when its holdfastd is out of the group */
-    char *projected_basis;     /* "cluster" task only: what the CIB was last made from, and when */
+    char *projected_basis; /* "cluster" task only: what the CIB was last made from, and when; NULL: not by this node */
     gint64 projected_at_us;
+    char *looked_basis; /* "cluster" task only: the store's part when Pacemaker was last looked at, and when */
+    gint64 looked_at_us;
 
     gint64 device_started_us; /* "node" task only: when corosync-qdevice was last started */
     gint64 witness_looked_us; /* "witness" task only, and the looks in a row without an answer */

@@ -16,6 +16,7 @@
 #include "storage/record.h"
 
 #define FULL_ROUND_US (60 * G_USEC_PER_SEC)
+#define LOOK_US (15 * G_USEC_PER_SEC)
 
 /* The figures of the nodes' memory may come from the cache: old ones do no harm. So may each node's word which secrets
  * it has: it counts only for the very secrets (by their digest) that the device has in this input. */
@@ -269,12 +270,11 @@ static gboolean something_is_pending(Daemon *daemon)
     return pending;
 }
 
-/* Programs are run only when the store's part changed, something is pending, or a minute has passed (others may have
- * edited the CIB). */
+/* Pacemaker is asked only when the store's part changed, something is pending, or a while has passed: another node may
+ * have become the DC. */
 static gboolean round_is_due(Daemon *daemon, const char *basis)
 {
-    gint64 now_us = g_get_monotonic_time();
-    return g_strcmp0(daemon->projected_basis, basis) != 0 || now_us - daemon->projected_at_us > FULL_ROUND_US ||
+    return g_strcmp0(daemon->looked_basis, basis) != 0 || g_get_monotonic_time() - daemon->looked_at_us > LOOK_US ||
            something_is_pending(daemon);
 }
 
@@ -286,19 +286,29 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         return;
     }
     g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
+    if (pacemaker && pacemaker->dc) {
+        /* While there is no DC, or no answer, every round asks again. */
+        g_free(daemon->looked_basis);
+        daemon->looked_basis = g_strdup(basis);
+        daemon->looked_at_us = g_get_monotonic_time();
+    }
     if (daemon_is_judge(daemon, pacemaker)) {
         follow_operations(daemon, pacemaker);
     }
     if (!daemon_is_dc(daemon, pacemaker)) {
-        /* Not ours to do; a change of DC is noticed within the full round, or at once through the membership. */
+        /* Not ours to do. When it becomes ours, the first round projects: in between others may have. */
+        g_clear_pointer(&daemon->projected_basis, g_free);
         return;
     }
+    /* After a minute again: others may have edited the CIB. */
     gboolean same = g_strcmp0(daemon->projected_basis, basis) == 0 &&
                     g_get_monotonic_time() - daemon->projected_at_us < FULL_ROUND_US;
     if (!same && project(daemon)) {
         g_free(daemon->projected_basis);
         daemon->projected_basis = g_steal_pointer(&basis);
         daemon->projected_at_us = g_get_monotonic_time();
+    } else if (!same) {
+        g_clear_pointer(&daemon->looked_basis, g_free); /* the next round tries again */
     }
     follow_guests(daemon, pacemaker);
     follow_power(daemon, pacemaker);
