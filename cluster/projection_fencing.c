@@ -134,9 +134,9 @@ static xmlNode *device_element(const ProjectionInput *input, const char *name, c
     pair_default(set, device, "pcmk_off_timeout", off_timeout);
     pair_default(set, device, "pcmk_off_retries", "1");
     xmlNode *operations = xml_add(primitive, "operations");
-    /* Long: a BMC that is merely slow to answer on a busy node must not be restarted for it, which holds up everything.
-     */
-    projection_op(operations, op_prefix, "monitor", "60s", "60s");
+    /* A check costs a BMC a login and a node seconds of computing, and it only warns: every 3 minutes. The timeout is
+     * long: a BMC that is merely slow to answer must not have its device restarted, which holds up everything. */
+    projection_op(operations, op_prefix, "monitor", "180s", "60s");
     if (device) {
         put_revision(primitive, device);
     }

@@ -3,9 +3,9 @@
  * it may be: no score at all means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it
  * is being moved to (above the stickiness of 100, which is above the initial preference).
  *
- * A running owner whose own disk failed is served by the other node's copy and is to move there. It is not forbidden,
- * though: should the other node have no room, be in standby or away just now, it runs on (or waits, frozen) where it
- * is instead of being stopped. A start there is refused by the claim. */
+ * A running owner whose own disk failed is served by the other node's copy. It is not forbidden there: it runs on (or
+ * waits, frozen) where it is, until a migration with its own preference takes it to its copy. A start there is refused
+ * by the claim. */
 #include "cluster/projection_parts.h"
 
 #include <string.h>
@@ -13,7 +13,7 @@
 #define SCORE_MOVE_THERE "1000"
 #define SCORE_FIRST "10"
 #define SCORE_OTHER "5"
-#define SCORE_LEAVE "0"
+#define SCORE_STAY "0"
 
 static xmlNode *guest_element(const Guest *guest)
 {
@@ -56,9 +56,9 @@ static const char *score_of(const ProjectionGuest *guest, const char *node)
     const Record *record = &guest->record;
     gboolean owner_lost_disk = record->state == RECORD_RUNNING && !record_is_in_sync(record, record->owner);
     if (!record_is_in_sync(record, node)) {
-        return owner_lost_disk && strcmp(record->owner, node) == 0 ? SCORE_LEAVE : "-INFINITY";
+        return owner_lost_disk && strcmp(record->owner, node) == 0 ? SCORE_STAY : "-INFINITY";
     }
-    if (owner_lost_disk || g_strcmp0(guest->guest->preferred_node, node) == 0) {
+    if (g_strcmp0(guest->guest->preferred_node, node) == 0) {
         return SCORE_MOVE_THERE;
     }
     return strcmp(guest->guest->nodes[0], node) == 0 ? SCORE_FIRST : SCORE_OTHER;

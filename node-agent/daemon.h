@@ -40,6 +40,7 @@ typedef struct {
     gint64 projected_at_us;
     char *looked_basis; /* "cluster" task only: the store's part when Pacemaker was last looked at, and when */
     gint64 looked_at_us;
+    gboolean looked_in_charge; /* it was for this node to act on what was seen: the DC or the judge */
 
     gint64 device_started_us; /* "node" task only: when corosync-qdevice was last started */
     gint64 witness_looked_us; /* "witness" task only, and the looks in a row without an answer */

@@ -250,12 +250,22 @@ static char *projection_basis(Daemon *daemon)
     return g_string_free(text, FALSE);
 }
 
-/* Somebody waits for something that only shows in Pacemaker's status, or a node is away. */
+static gboolean node_is_away(Daemon *daemon)
+{
+    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
+    for (guint i = 0; i < nodes->len; i++) {
+        if (!daemon_node_online(daemon, ((const Node *) nodes->pdata[i])->name)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+/* Somebody waits for something that only shows in Pacemaker's status. */
 static gboolean something_is_pending(Daemon *daemon)
 {
     g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
     g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
-    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
     gboolean pending = FALSE;
     for (guint i = 0; i < operations->len; i++) {
         pending |= ((const Operation *) operations->pdata[i])->state == OPERATION_RUNNING;
@@ -264,18 +274,16 @@ static gboolean something_is_pending(Daemon *daemon)
         const Guest *guest = guests->pdata[i];
         pending |= guest->deleting || guest->preferred_node;
     }
-    for (guint i = 0; i < nodes->len; i++) {
-        pending |= !daemon_node_online(daemon, ((const Node *) nodes->pdata[i])->name);
-    }
     return pending;
 }
 
-/* Pacemaker is asked only when the store's part changed, something is pending, or a while has passed: another node may
- * have become the DC. */
+/* Asking Pacemaker costs it and us a good part of a second of computing: so only when the store's part changed, when
+ * this node acts on the answer and something is pending, while a node is away (the DC may have been on it), or after a
+ * while, since another node may have become the DC. */
 static gboolean round_is_due(Daemon *daemon, const char *basis)
 {
     return g_strcmp0(daemon->looked_basis, basis) != 0 || g_get_monotonic_time() - daemon->looked_at_us > LOOK_US ||
-           something_is_pending(daemon);
+           node_is_away(daemon) || (daemon->looked_in_charge && something_is_pending(daemon));
 }
 
 void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
@@ -292,10 +300,12 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         daemon->looked_basis = g_strdup(basis);
         daemon->looked_at_us = g_get_monotonic_time();
     }
-    if (daemon_is_judge(daemon, pacemaker)) {
+    gboolean judge = daemon_is_judge(daemon, pacemaker), dc = daemon_is_dc(daemon, pacemaker);
+    daemon->looked_in_charge = judge || dc;
+    if (judge) {
         follow_operations(daemon, pacemaker);
     }
-    if (!daemon_is_dc(daemon, pacemaker)) {
+    if (!dc) {
         /* Not ours to do. When it becomes ours, the first round projects: in between others may have. */
         g_clear_pointer(&daemon->projected_basis, g_free);
         return;

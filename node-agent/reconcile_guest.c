@@ -9,6 +9,7 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/await_mark.h"
+#include "node-agent/leave_lost_disk.h"
 #include "node-agent/images.h"
 #include "node-agent/resync.h"
 #include "node-agent/volume_grow.h"
@@ -335,9 +336,8 @@ static gboolean self_rule(const Record *before, gpointer user_data, Record *afte
     return record_mark_self(before, &facts, after, reason, reason_size);
 }
 
-/* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the projection
- * sends the guest to the peer's node, as soon as that can take it. FALSE: it could not be written, to be tried again.
- */
+/* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the guest leaves
+ * for the peer's node (leave_lost_disk.h). FALSE: it could not be written, to be tried again. */
 static gboolean mark_own_lost_disk(GuestWork *work)
 {
     const Guest *guest = &work->manifest->guest;
@@ -493,6 +493,7 @@ static gboolean converge(GuestWork *work)
     gboolean is_new = work->record.state == RECORD_NEW;
     /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
     gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
+    leave_lost_disk(work->daemon, work->manifest, &work->record);
     lost_copy_follow(work);
     work->set.unconnected = await_mark(work->daemon, work->manifest, work->set.detached);
     g_autofree char *lost_text = lost_copy_text(work);

@@ -4,6 +4,7 @@
 #include "node-agent/reconcile.h"
 
 #include "cluster/corosync_conf.h"
+#include "cluster/etcd_conf.h"
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
 #include "common/ident.h"
@@ -23,6 +24,7 @@
 #define FENCE_PEER_HELPER "/usr/lib/holdfast/holdfast-fence-peer"
 #define CONNECT_WAIT_MS 5000
 #define LOCK_TIMEOUT_MS 5000
+#define VOTER_TIMEOUT_MS 2000
 /* lvs and its like are not run more often than this for the figures of a node. */
 #define STATUS_EVERY_US (30 * G_USEC_PER_SEC)
 
@@ -103,6 +105,25 @@ static gint64 meminfo_mib(const char *content, const char *field)
     return line && sscanf(line + strlen(field), ": %lld", &kib) == 1 ? kib / 1024 : 0;
 }
 
+/* NULL, or what is wrong with this node's own member of the store: the rest of the cluster would not notice it, until
+ * one more voter is lost. */
+static char *voter_problem(void)
+{
+    char *endpoints[] = {(char *) "unix:" STORE_LOCAL_SOCKET, NULL};
+    StoreConfig config = {.endpoints = endpoints, .timeout_ms = VOTER_TIMEOUT_MS};
+    g_autoptr(GError) error = NULL;
+    if (!g_file_test(ETCD_CONF_PATH, G_FILE_TEST_EXISTS)) {
+        return NULL; /* no voter */
+    }
+    g_autoptr(Store) local = store_new(&config);
+    g_autoptr(StoreEntry) ignored = store_get(local, STORE_ROOT "cluster/config", NULL, &error);
+    if (!error || g_error_matches(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND)) {
+        return NULL;
+    }
+    return g_strdup_printf("its member of the store does not answer: see 'journalctl -u holdfast-etcd' there (%s)",
+                           error->message);
+}
+
 static void status_publish(Daemon *daemon)
 {
     g_autoptr(NodeStatus) status = object_new(&node_status_type);
@@ -124,7 +145,8 @@ static void status_publish(Daemon *daemon)
         status->pool_size_mib = usage.size_bytes / (1024 * 1024);
         status->pool_used_permille = usage.used_permille;
         status->pool_metadata_permille = usage.metadata_permille;
-        status->condition = g_strdup("");
+        g_autofree char *voter = voter_problem();
+        status->condition = g_strdup(voter ? voter : "");
     } else {
         status->condition = g_strdup(error->message);
     }

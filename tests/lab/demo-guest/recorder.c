@@ -35,7 +35,7 @@
 
 #define MAX_CLIENTS 32
 #define MAX_LINE 8192
-#define TICK_MS 10
+#define TICK_MS 200
 
 typedef struct {
     int fd;

@@ -20,6 +20,12 @@ def kill(cluster, node, unit):
     wait_for(f"{unit} runs again on {node}", again, 120)
 
 
+def store_member_answers(cluster, node):
+    """The node's own etcd, asked by etcd's own client."""
+    return cluster.lab.ssh(node, "ETCDCTL_API=3 etcdctl --endpoints unix:///run/holdfast-etcd/etcd.sock:0 endpoint health 2>&1",
+                           timeout_s=30, check=False).stdout.count("is healthy") == 1
+
+
 def test_kill_of_daemons_leaves_the_guest_alone(cluster, writing):
     home, _, _ = place(cluster)
     boot = cluster.ask_guest("I").split()[1]
@@ -28,6 +34,7 @@ def test_kill_of_daemons_leaves_the_guest_alone(cluster, writing):
         kill(cluster, home, unit)
         writing.wait_ok(time.monotonic())
     cluster.wait_guest(home, on=home, protected=True, timeout_s=180)
+    wait_for("the store's member answers again", lambda: store_member_answers(cluster, home), 120)
     assert history.failed(writing.history()) == 0, "a client noticed a daemon's death"
     assert cluster.ask_guest("I").split()[1] == boot
     settle_verdict(cluster, writing)

@@ -275,7 +275,8 @@ static void test_stale_replica_is_not_used(Fixture *fixture, gconstpointer data 
     assert_says(failed, "web1 start on n", FALSE);
 }
 
-/* The owner lost its disk and left its peer alone in the record: the guest moves to the copy that is whole, live. */
+/* The owner lost its disk and left its peer alone in the record: the guest runs on, until a migration asks for it on
+ * the copy that is whole; then it moves live. */
 static void test_owner_out_of_sync_moves(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
     g_autofree char *live = read_data("live-fresh.xml");
@@ -292,8 +293,14 @@ static void test_owner_out_of_sync_moves(Fixture *fixture, gconstpointer data G_
     g_strlcpy(web->record.in_sync[0], "n2", RECORD_NAME_MAX);
     memset(web->record.in_sync[1], 0, RECORD_NAME_MAX);
     g_autofree char *marked = desired(fixture, running);
-    g_autofree char *moved = simulate(fixture, marked, NULL, NULL);
+    g_autofree char *left_alone = simulate(fixture, marked, NULL, NULL);
+    assert_says(left_alone, "Migrate web1", FALSE);
+    assert_says(left_alone, "Stop web1", FALSE);
+    web->guest->preferred_node = g_strdup("n2");
+    g_autofree char *preferred = desired(fixture, running);
+    g_autofree char *moved = simulate(fixture, preferred, NULL, NULL);
     assert_says(moved, "Migrate web1 ( n1 -> n2 )", TRUE);
+    g_clear_pointer(&web->guest->preferred_node, g_free);
     /* Without the other node it stays where it is: not stopped, and nowhere else. */
     g_autofree char *stays = simulate(fixture, marked, "n2", NULL);
     assert_says(stays, "Stop web1", FALSE);
