@@ -11,7 +11,7 @@ static const JsonField secrets_fields[] = {
     {.name = "devices", .kind = JSON_FIELD_STRV, .offset = offsetof(FenceSecrets, devices)},
     {0},
 };
-const JsonStruct fence_secrets_type = {sizeof(FenceSecrets), secrets_fields, NULL};
+const JsonStruct fence_secrets_type = {.size = sizeof(FenceSecrets), .fields = secrets_fields, .open = TRUE};
 
 void fence_secrets_free(FenceSecrets *secrets)
 {

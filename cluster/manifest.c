@@ -29,7 +29,7 @@ static const JsonField manifest_fields[] = {
     {0},
 };
 
-const JsonStruct manifest_type = {sizeof(Manifest), manifest_fields, NULL};
+const JsonStruct manifest_type = {.size = sizeof(Manifest), .fields = manifest_fields};
 
 void manifest_free(Manifest *manifest)
 {

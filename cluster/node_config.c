@@ -26,7 +26,7 @@ static const JsonField node_config_fields[] = {
     {0},
 };
 
-const JsonStruct node_config_type = {sizeof(NodeConfig), node_config_fields, NULL};
+const JsonStruct node_config_type = {.size = sizeof(NodeConfig), .fields = node_config_fields};
 
 void node_config_free(NodeConfig *config)
 {

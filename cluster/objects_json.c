@@ -72,14 +72,14 @@ static const JsonField volume_spec_fields[] = {
     STRING(GuestVolumeSpec, image),
     {0},
 };
-static const JsonStruct volume_spec_type = {sizeof(GuestVolumeSpec), volume_spec_fields, NULL};
+static const JsonStruct volume_spec_type = {.size = sizeof(GuestVolumeSpec), .fields = volume_spec_fields};
 
 static const JsonField nic_fields[] = {
     STRING_REQUIRED(GuestNic, network),
     STRING(GuestNic, mac),
     {0},
 };
-static const JsonStruct nic_type = {sizeof(GuestNic), nic_fields, NULL};
+static const JsonStruct nic_type = {.size = sizeof(GuestNic), .fields = nic_fields};
 
 static const JsonField guest_spec_fields[] = {
     RANGE(GuestSpec, vcpus, 1, 64),
@@ -93,7 +93,7 @@ static const JsonField guest_spec_fields[] = {
     STRING(GuestSpec, description),
     {0},
 };
-const JsonStruct guest_spec_type = {sizeof(GuestSpec), guest_spec_fields, NULL};
+const JsonStruct guest_spec_type = {.size = sizeof(GuestSpec), .fields = guest_spec_fields};
 
 static const JsonField guest_fields[] = {
     VERSION(Guest),
@@ -108,7 +108,7 @@ static const JsonField guest_fields[] = {
     STRING(Guest, preferred_node),
     {0},
 };
-const JsonStruct guest_type = {sizeof(Guest), guest_fields, NULL};
+const JsonStruct guest_type = {.size = sizeof(Guest), .fields = guest_fields};
 
 static const JsonField volume_fields[] = {
     VERSION(Volume),
@@ -118,7 +118,7 @@ static const JsonField volume_fields[] = {
     STRING(Volume, image),
     {0},
 };
-const JsonStruct volume_type = {sizeof(Volume), volume_fields, NULL};
+const JsonStruct volume_type = {.size = sizeof(Volume), .fields = volume_fields};
 
 static const JsonField node_fields[] = {
     VERSION(Node),
@@ -130,7 +130,7 @@ static const JsonField node_fields[] = {
     BOOL(Node, leaving),
     {0},
 };
-const JsonStruct node_type = {sizeof(Node), node_fields, NULL};
+const JsonStruct node_type = {.size = sizeof(Node), .fields = node_fields};
 
 static const JsonField node_boot_fields[] = {
     VERSION(NodeBoot),
@@ -138,7 +138,7 @@ static const JsonField node_boot_fields[] = {
     BOOL(NodeBoot, left),
     {0},
 };
-const JsonStruct node_boot_type = {sizeof(NodeBoot), node_boot_fields, NULL};
+const JsonStruct node_boot_type = {.size = sizeof(NodeBoot), .fields = node_boot_fields};
 
 static const JsonField image_fields[] = {
     VERSION(Image),
@@ -149,12 +149,12 @@ static const JsonField image_fields[] = {
     STRING(Image, created_at),
     {0},
 };
-const JsonStruct image_type = {sizeof(Image), image_fields, NULL};
+const JsonStruct image_type = {.size = sizeof(Image), .fields = image_fields};
 
 static const JsonField network_fields[] = {
     VERSION(Network), STRING_REQUIRED(Network, name), STRING(Network, interface), RANGE(Network, vlan, 0, 4094), {0},
 };
-const JsonStruct network_type = {sizeof(Network), network_fields, NULL};
+const JsonStruct network_type = {.size = sizeof(Network), .fields = network_fields};
 
 static const JsonField fence_device_fields[] = {
     VERSION(FenceDevice),
@@ -167,7 +167,7 @@ static const JsonField fence_device_fields[] = {
     STRING(FenceDevice, detail),
     {0},
 };
-const JsonStruct fence_device_type = {sizeof(FenceDevice), fence_device_fields, NULL};
+const JsonStruct fence_device_type = {.size = sizeof(FenceDevice), .fields = fence_device_fields};
 
 static const JsonField operation_fields[] = {
     VERSION(Operation),
@@ -190,7 +190,7 @@ static const JsonField operation_fields[] = {
     BOOL(Operation, cancel_requested),
     {0},
 };
-const JsonStruct operation_type = {sizeof(Operation), operation_fields, NULL};
+const JsonStruct operation_type = {.size = sizeof(Operation), .fields = operation_fields};
 
 static const JsonField volume_status_fields[] = {
     RANGE_REQUIRED(VolumeStatus, index, 0, GUEST_VOLUMES_MAX - 1),
@@ -208,7 +208,7 @@ static const JsonField volume_status_fields[] = {
     RANGE(VolumeStatus, guest_bytes, 0, G_MAXINT64),
     {0},
 };
-const JsonStruct volume_status_type = {sizeof(VolumeStatus), volume_status_fields, NULL};
+const JsonStruct volume_status_type = {.size = sizeof(VolumeStatus), .fields = volume_status_fields, .open = TRUE};
 
 static const JsonField guest_status_fields[] = {
     VERSION(GuestStatus),
@@ -222,7 +222,7 @@ static const JsonField guest_status_fields[] = {
     STRUCTS(GuestStatus, volumes, volume_status_type),
     {0},
 };
-const JsonStruct guest_status_type = {sizeof(GuestStatus), guest_status_fields, NULL};
+const JsonStruct guest_status_type = {.size = sizeof(GuestStatus), .fields = guest_status_fields, .open = TRUE};
 
 static const JsonField node_status_fields[] = {
     VERSION(NodeStatus),
@@ -239,7 +239,7 @@ static const JsonField node_status_fields[] = {
     STRING(NodeStatus, condition),
     {0},
 };
-const JsonStruct node_status_type = {sizeof(NodeStatus), node_status_fields, NULL};
+const JsonStruct node_status_type = {.size = sizeof(NodeStatus), .fields = node_status_fields, .open = TRUE};
 
 /* clang-format on */
 

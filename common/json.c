@@ -229,6 +229,9 @@ gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const 
     json_t *value;
     json_object_foreach ((json_t *) object, key, value) {
         const JsonField *field = field_find(type, key);
+        if (!field && type->open) {
+            continue;
+        }
         if (!field) {
             return unknown_key(type, path, key, error);
         }

@@ -47,11 +47,13 @@ struct JsonStruct {
     gsize size;              /* of the C structure; instances are zeroed, then decoded */
     const JsonField *fields; /* ends with name == NULL */
     void (*clear)(gpointer); /* releases members; NULL: json_struct_clear() from the table alone suffices */
+    /* Unknown keys are passed over: for what others publish, maybe of a newer version, and nobody writes back. */
+    gboolean open;
 };
 
 /* Decode `object` into *out, which the caller has zeroed (defaults may be preset: absent optional fields leave them).
- * Unknown keys, wrong types, values out of range and missing required fields are INVALID, the text beginning with the
- * dotted path of the field ("spec.nics[0].vlan: ..."). On error *out may be partly set: clear it. */
+ * Unknown keys (unless `open`), wrong types, values out of range and missing required fields are INVALID, the text
+ * beginning with the dotted path of the field ("spec.nics[0].vlan: ..."). On error *out may be partly set: clear it. */
 gboolean json_struct_decode(const json_t *object, const JsonStruct *type, const char *path, gpointer out,
                             GError **error);
 

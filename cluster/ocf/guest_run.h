@@ -8,7 +8,7 @@
 #include "vmm/engine.h"
 
 #define GUEST_RUN_FOLDER "/run/holdfast/guests"
-#define GUEST_MIGRATION_PORT_BASE 7500
+#define GUEST_MIGRATION_PORT_BASE 12000 /* above the DRBD ports of all slots, 7801 to 11800 */
 /* Files in a guest's run folder: a graceful stop is under way; the id of the pre-copy under way. */
 #define GUEST_STOPPING_MARKER "stopping"
 #define GUEST_MIGRATION_ID "migration-id"

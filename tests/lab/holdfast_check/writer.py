@@ -19,7 +19,7 @@ import time
 ANSWER_TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 0.5
 PROBE_AFTER_S = 0.5
-PAUSE_S = 0.05
+PAUSE_S = 0.1
 
 
 class Writer:

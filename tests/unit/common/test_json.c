@@ -24,7 +24,7 @@ static const JsonField part_fields[] = {
     {.name = "size", .kind = JSON_FIELD_INT, .offset = offsetof(Part, size), .required = TRUE, .min = 1, .max = 9},
     {0},
 };
-static const JsonStruct part_type = {sizeof(Part), part_fields, NULL};
+static const JsonStruct part_type = {.size = sizeof(Part), .fields = part_fields};
 static const char *const colours[] = {"red", "green", NULL};
 static const JsonField thing_fields[] = {
     {.name = "name", .kind = JSON_FIELD_STRING, .offset = offsetof(Thing, name), .required = TRUE},
@@ -37,7 +37,7 @@ static const JsonField thing_fields[] = {
     {.name = "parts", .kind = JSON_FIELD_STRUCTS, .offset = offsetof(Thing, parts), .sub = &part_type},
     {0},
 };
-static const JsonStruct thing_type = {sizeof(Thing), thing_fields, NULL};
+static const JsonStruct thing_type = {.size = sizeof(Thing), .fields = thing_fields};
 
 static gboolean decode(const char *text, const char *path, Thing *thing, GError **error)
 {
@@ -189,6 +189,23 @@ static void test_size(void)
     g_assert_cmpint(json_integer_value(value), ==, 1);
 }
 
+/* What others publish may be of a newer version: its known fields count, and must be right. */
+static void test_open(void)
+{
+    static const JsonStruct open_type = {.size = sizeof(Thing), .fields = thing_fields, .open = TRUE};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(json_t) newer = json_text_parse("{\"name\":\"n\",\"later\":{\"a\":1},\"count\":3}", -1, "t", &error);
+    g_autoptr(json_t) wrong = json_text_parse("{\"name\":\"n\",\"later\":1,\"count\":9}", -1, "t", NULL);
+    Thing thing = {0};
+    g_assert_true(json_struct_decode(newer, &open_type, "t", &thing, &error));
+    g_assert_no_error(error);
+    g_assert_cmpint(thing.count, ==, 3);
+    json_struct_clear(&open_type, &thing);
+    g_assert_false(json_struct_decode(wrong, &open_type, "t", &thing, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID);
+    json_struct_clear(&open_type, &thing);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -199,5 +216,6 @@ int main(int argc, char **argv)
     g_test_add_func("/json/depth", test_depth);
     g_test_add_func("/json/bad-text", test_bad_text);
     g_test_add_func("/json/size", test_size);
+    g_test_add_func("/json/open", test_open);
     return g_test_run();
 }
