@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define PREPARE_TIMEOUT_MS 30000
+#define PREPARE_TIMEOUT_MS 45000
 #define POLL_MS 250
 #define HANDOVER_TIMEOUT_MS 180000
 #define REPORT_LIMIT_MS 10000

@@ -11,7 +11,7 @@
 #include "node-agent/operation.h"
 
 /* After a failed move: the reason will still be there in the next seconds. */
-#define RETRY_AFTER_S 120
+#define RETRY_AFTER_S 60
 
 gboolean leave_was_tried(const Operation *operation, const char *target, GDateTime *now)
 {

@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LAUNCH_TIMEOUT_MS 10000
+#define LAUNCH_TIMEOUT_MS 25000 /* a first start reads QEMU and its libraries from a disk that may be busy */
 #define LAUNCH_POLL_US (20 * 1000)
 #define KILL_TIMEOUT_MS 5000
 #define VHOST_NODE "/dev/vhost-net"

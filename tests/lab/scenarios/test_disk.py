@@ -116,7 +116,7 @@ def test_disk_of_the_owner_fails(cluster, writing):
     boot = cluster.ask_guest("I").split()[1]
     writing.wait_ok(time.monotonic())
     table = break_disk(cluster, home)
-    cluster.wait_guest(third, on=peer, timeout_s=300)
+    cluster.wait_guest(third, on=peer, timeout_s=600)
     wait_in_sync(cluster, third, [peer])
     writing.wait_ok(time.monotonic(), 120)
     wait_for("the old VMM to be gone", lambda: cluster.running_on() == [peer], 60)
