@@ -64,8 +64,8 @@ static void put_options(Projection *projection)
 static void put_defaults(Projection *projection)
 {
     xmlNode *resources = projection_element("meta_attributes", "hf-rsc-defaults");
-    projection_pair(resources, "migration-threshold", "3");
-    projection_pair(resources, "failure-timeout", "300s");
+    projection_pair(resources, "migration-threshold", G_STRINGIFY(GUEST_RESTART_LIMIT));
+    projection_pair(resources, "failure-timeout", G_STRINGIFY(GUEST_RESTART_WINDOW_S) "s");
     projection_pair(resources, "resource-stickiness", "100");
     projection_pair(resources, "priority", "1");
     projection_put(projection, projection_section(projection, "rsc_defaults"), resources);
