@@ -179,6 +179,7 @@ typedef struct {
 } GuestStatus;
 
 /* status/<node>/node: leased. */
+#define NODE_RESERVE_MIB 512 /* of a node's memory, for itself */
 typedef struct {
     gint64 version; /* 1 */
     char *node, *boot_id, *product_version;

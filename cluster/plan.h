@@ -12,12 +12,14 @@ typedef struct {
     GPtrArray *volumes;       /* of Volume */
     GPtrArray *images;        /* of Image */
     GPtrArray *networks;      /* of Network */
+    GHashTable *homes;        /* guest -> node it runs on; NULL: not known, then where it would be started */
 } PlanSnapshot;
 
-/* Plan a new guest: checks names, networks and images, picks replica nodes (most free pool, then memory, then who holds
- * the images, then name; nodes[0] is a holder when one of those picked is, else it will fetch them), slot, MACs,
- * secret. EXISTS, NOT_FOUND (field named), NO_SPACE with the figures, INVALID, UNAVAILABLE (an image's holders are all
- * away). *ret_reasons: text for people on each node. */
+/* Plan a new guest: checks names, networks, images and relations, picks replica nodes (with room even after the loss of
+ * any one node; most of the guests to be together with and fewest of those to be apart from, then most free pool, then
+ * memory, then who holds the images, then name; nodes[0] is a holder when one of those picked is, else it will fetch
+ * them), slot, MACs, secret. EXISTS, NOT_FOUND (field named), NO_SPACE with the figures, INVALID, UNAVAILABLE (an
+ * image's holders are all away). *ret_reasons: text for people on each node. */
 gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, Guest **ret_guest,
                     GPtrArray **ret_volumes, char **ret_reasons, GError **error);
 /* Whether `volume` of `guest` may have size_mib (plan_grow.c): INVALID (no multiple of 4 MiB, or it would shrink),

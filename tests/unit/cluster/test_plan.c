@@ -61,6 +61,7 @@ static Guest *add_guest(PlanSnapshot *snapshot, const char *name, gint64 slot, c
     guest->slot = slot;
     guest->nodes = g_strsplit(nodes, " ", -1);
     guest->spec.memory_mib = memory_mib;
+    guest->spec.desired = GUEST_DESIRED_RUNNING;
     g_ptr_array_add(snapshot->guests, guest);
     return guest;
 }
@@ -274,7 +275,7 @@ static void test_pool(void)
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool has 500 MiB free of 1000 MiB, "
                  "the volumes "
-                 "need 504 MiB)");
+                 "need 504 MiB): ask for less, or stop or delete guests there");
     status->pool_used_permille = 899;
     assert_nodes(snapshot, "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":100}]}", "n1");
     status->pool_used_permille = 900;
@@ -282,14 +283,14 @@ static void test_pool(void)
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 90 % full (metadata 0 %), "
                  "nothing new "
-                 "from 90 % on)");
+                 "from 90 % on): ask for less, or stop or delete guests there");
     status->pool_used_permille = 0;
     status->pool_metadata_permille = 950;
     assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}",
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 0 % full (metadata 95 %), "
                  "nothing new "
-                 "from 90 % on)");
+                 "from 90 % on): ask for less, or stop or delete guests there");
 }
 
 static void test_memory(void)
@@ -304,9 +305,26 @@ static void test_memory(void)
     assert_fails(snapshot, "web1", "{\"memory_mib\":257,\"volumes\":[{\"size_mib\":4}]}", HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 2 needs as many usable nodes, there is 1 (n2: usable, 1000 MiB of pool free, 5400 MiB "
                  "of memory "
-                 "left; n1: it has 2048 MiB memory, 512 MiB reserved and 1280 MiB promised to guests that may run "
-                 "there; this guest "
-                 "needs 257 MiB)");
+                 "left; n1: it has 1536 MiB memory for guests, and those there need 1280 MiB if n2 is lost; this guest "
+                 "needs 257 MiB): ask for less, or stop or delete guests there");
+}
+
+/* Company and distance count before room; what does not exist or contradicts is refused. */
+static void test_relations(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
+    add_node(snapshot, "n4", 10000, 0, 4096);
+    add_guest(snapshot, "a", 1, "n3 n4", 10);
+    assert_nodes(snapshot, SPEC_PLAIN, "n1 n2");
+    assert_nodes(snapshot, "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"keep_together\":[\"a\"]}", "n3 n4");
+    add_guest(snapshot, "b", 2, "n1 n3", 10);
+    assert_nodes(
+        snapshot,
+        "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"keep_together\":[\"a\"],\"keep_apart\":[\"b\"]}",
+        "n4 n2");
+    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"start_after\":[\"x\"]}",
+                 HOLDFAST_ERROR_NOT_FOUND,
+                 "spec.start_after: there is no guest 'x'; 'holdfast guest list' shows what there is");
 }
 
 static void test_too_few_nodes(void)
@@ -505,6 +523,7 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/pool", test_pool);
     g_test_add_func("/plan/memory", test_memory);
     g_test_add_func("/plan/too-few-nodes", test_too_few_nodes);
+    g_test_add_func("/plan/relations", test_relations);
     g_test_add_func("/plan/kvm-wanted", test_kvm_wanted);
     g_test_add_func("/plan/image-holder", test_image_holder);
     g_test_add_func("/plan/image-away", test_image_away);

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Room after the loss of any one node. */
+#include "cluster/admission.h"
+
+#include "cluster/plan_parts.h"
+#include "common/error.h"
+
+#include <string.h>
+
+/* Where it runs, or would be started; NULL: nowhere, or it needs nothing. Borrowed. */
+static const char *home_of(const PlanSnapshot *snapshot, const Guest *guest)
+{
+    const char *home = snapshot->homes ? g_hash_table_lookup(snapshot->homes, guest->name) : NULL;
+    if (home) {
+        return home;
+    }
+    if (guest->deleting || guest->spec.desired != GUEST_DESIRED_RUNNING) {
+        return NULL;
+    }
+    for (char **node = guest->nodes; node && *node; node++) {
+        if (plan_status_find(snapshot, *node)) {
+            return *node;
+        }
+    }
+    return NULL;
+}
+
+typedef struct {
+    gint64 memory_mib, vcpus;
+} Load;
+
+/* What runs on `node` (lost: NULL), or would come over to it from `lost`. */
+static Load load_of(const PlanSnapshot *snapshot, const char *node, const char *lost, const Guest *except)
+{
+    Load load = {0};
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        const char *home = guest == except ? NULL : home_of(snapshot, guest);
+        if (!home || strcmp(home, lost ? lost : node) != 0 || (lost && !guest_on_node(guest, node))) {
+            continue;
+        }
+        load.memory_mib += guest->spec.memory_mib;
+        load.vcpus += guest->spec.vcpus;
+    }
+    return load;
+}
+
+gboolean admission_room(const PlanSnapshot *snapshot, const char *node, const Guest *except, AdmissionRoom *ret)
+{
+    const NodeStatus *status = plan_status_find(snapshot, node);
+    if (!status) {
+        return FALSE;
+    }
+    Load own = load_of(snapshot, node, NULL, except), worst = {0};
+    *ret = (AdmissionRoom){.memory_mib = status->memory_mib - NODE_RESERVE_MIB,
+                           .vcpus = status->cpus * ADMISSION_VCPUS_PER_CPU};
+    for (guint i = 0; i < snapshot->nodes->len; i++) {
+        const char *lost = ((const Node *) snapshot->nodes->pdata[i])->name;
+        Load over = strcmp(lost, node) == 0 ? (Load){0} : load_of(snapshot, node, lost, except);
+        if (over.memory_mib > worst.memory_mib) {
+            worst.memory_mib = over.memory_mib;
+            ret->memory_lost = lost;
+        }
+        if (over.vcpus > worst.vcpus) {
+            worst.vcpus = over.vcpus;
+            ret->vcpus_lost = lost;
+        }
+    }
+    ret->memory_used_mib = own.memory_mib + worst.memory_mib;
+    ret->vcpus_used = own.vcpus + worst.vcpus;
+    return TRUE;
+}
+
+static gboolean lacks_memory(const AdmissionRoom *room, const GuestSpec *spec)
+{
+    return spec->memory_mib > room->memory_mib - room->memory_used_mib;
+}
+
+static gboolean lacks_vcpus(const AdmissionRoom *room, const GuestSpec *spec)
+{
+    return room->vcpus > 0 && spec->vcpus > room->vcpus - room->vcpus_used;
+}
+
+static char *after_loss(const char *lost)
+{
+    return lost ? g_strdup_printf(" if %s is lost", lost) : g_strdup("");
+}
+
+char *admission_refusal(const AdmissionRoom *room, const GuestSpec *spec)
+{
+    if (lacks_memory(room, spec)) {
+        g_autofree char *when = after_loss(room->memory_lost);
+        return g_strdup_printf("it has %" G_GINT64_FORMAT
+                               " MiB memory for guests, and those there need %" G_GINT64_FORMAT
+                               " MiB%s; this guest needs %" G_GINT64_FORMAT " MiB",
+                               room->memory_mib, room->memory_used_mib, when, spec->memory_mib);
+    }
+    if (lacks_vcpus(room, spec)) {
+        g_autofree char *when = after_loss(room->vcpus_lost);
+        return g_strdup_printf("it can run %" G_GINT64_FORMAT " vCPUs (%d for each CPU), and the guests there have "
+                               "%" G_GINT64_FORMAT "%s; this guest has %" G_GINT64_FORMAT,
+                               room->vcpus, ADMISSION_VCPUS_PER_CPU, room->vcpus_used, when, spec->vcpus);
+    }
+    return NULL;
+}
+
+gboolean admission_check(const PlanSnapshot *snapshot, const Guest *guest, GError **error)
+{
+    for (char **node = guest->nodes; node && *node; node++) {
+        AdmissionRoom room;
+        g_autofree char *refusal =
+            admission_room(snapshot, *node, guest, &room) ? admission_refusal(&room, &guest->spec) : NULL;
+        if (refusal) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NO_SPACE,
+                        "%s: node %s has no room for guest '%s' with the loss of any one node in reserve: %s. Stop a "
+                        "guest there, move one whose replicas are elsewhere too, or give this one less with 'holdfast "
+                        "guest set'",
+                        lacks_memory(&room, &guest->spec) ? "spec.memory_mib" : "spec.vcpus", *node, guest->name,
+                        refusal);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+char **admission_problems(const PlanSnapshot *snapshot)
+{
+    g_autoptr(GStrvBuilder) texts = g_strv_builder_new();
+    for (guint l = 0; l < snapshot->nodes->len; l++) {
+        const char *lost = ((const Node *) snapshot->nodes->pdata[l])->name;
+        for (guint i = 0; i < snapshot->node_statuses->len; i++) {
+            const NodeStatus *status = snapshot->node_statuses->pdata[i];
+            gint64 room_mib = status->memory_mib - NODE_RESERVE_MIB;
+            Load own = load_of(snapshot, status->node, NULL, NULL);
+            Load over = strcmp(lost, status->node) == 0 ? (Load){0} : load_of(snapshot, status->node, lost, NULL);
+            if (over.memory_mib > 0 && own.memory_mib + over.memory_mib > room_mib) {
+                g_autofree char *text = g_strdup_printf(
+                    "if %s is lost, not all guests have room: %s has %" G_GINT64_FORMAT " MiB for guests, those there "
+                    "need %" G_GINT64_FORMAT " MiB and those coming over %" G_GINT64_FORMAT
+                    " MiB; the ones of lowest priority would stay down: move or stop guests, or give %s memory",
+                    lost, status->node, room_mib, own.memory_mib, over.memory_mib, status->node);
+                g_strv_builder_add(texts, text);
+            }
+        }
+    }
+    return g_strv_builder_end(texts);
+}
