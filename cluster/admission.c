@@ -126,12 +126,12 @@ gboolean admission_check(const PlanSnapshot *snapshot, const Guest *guest, GErro
 char **admission_problems(const PlanSnapshot *snapshot)
 {
     g_autoptr(GStrvBuilder) texts = g_strv_builder_new();
-    for (guint l = 0; l < snapshot->nodes->len; l++) {
-        const char *lost = ((const Node *) snapshot->nodes->pdata[l])->name;
-        for (guint i = 0; i < snapshot->node_statuses->len; i++) {
-            const NodeStatus *status = snapshot->node_statuses->pdata[i];
-            gint64 room_mib = status->memory_mib - NODE_RESERVE_MIB;
-            Load own = load_of(snapshot, status->node, NULL, NULL);
+    for (guint i = 0; i < snapshot->node_statuses->len; i++) {
+        const NodeStatus *status = snapshot->node_statuses->pdata[i];
+        gint64 room_mib = status->memory_mib - NODE_RESERVE_MIB;
+        Load own = load_of(snapshot, status->node, NULL, NULL);
+        for (guint n = 0; n < snapshot->nodes->len; n++) {
+            const char *lost = ((const Node *) snapshot->nodes->pdata[n])->name;
             Load over = strcmp(lost, status->node) == 0 ? (Load){0} : load_of(snapshot, status->node, lost, NULL);
             if (over.memory_mib > 0 && own.memory_mib + over.memory_mib > room_mib) {
                 g_autofree char *text = g_strdup_printf(

@@ -26,5 +26,9 @@ gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestS
  * UNAVAILABLE (a replica's node is away), NO_SPACE with the figures of each pool. The present size is fine. */
 gboolean plan_grow(const PlanSnapshot *snapshot, const Guest *guest, const Volume *volume, gint64 size_mib,
                    GError **error);
+/* Whether `guest`, as stored, may have the spec `changed` (plan_update.c): what relations_check() says; REFUSED (memory
+ * or vCPUs of a guest that is not stopped, a strict keep_apart of two that share a node now), NO_SPACE (admission.h).
+ */
+gboolean plan_update(const PlanSnapshot *snapshot, const Guest *guest, const GuestSpec *changed, GError **error);
 /* Whether `guest` may move to `node`: replica there, node known and with memory. */
 gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char *node, GError **error);
