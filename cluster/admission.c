@@ -123,6 +123,55 @@ gboolean admission_check(const PlanSnapshot *snapshot, const Guest *guest, GErro
     return TRUE;
 }
 
+/* Memory that is really free for guests there, whatever is yet to come. */
+static gint64 left_now_mib(const PlanSnapshot *snapshot, const NodeStatus *status)
+{
+    gint64 left_mib = status->memory_mib - NODE_RESERVE_MIB;
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        if (g_strcmp0(g_hash_table_lookup(snapshot->homes, guest->name), status->node) == 0) {
+            left_mib -= guest->spec.memory_mib;
+        }
+    }
+    return left_mib;
+}
+
+/* Why a guest that is to run and does not may be waiting for memory; NULL: one of its nodes has room, or none is there.
+ */
+static char *shortage(const PlanSnapshot *snapshot, const Guest *guest)
+{
+    g_autoptr(GString) nodes = g_string_new(NULL);
+    for (char **node = guest->nodes; node && *node; node++) {
+        const NodeStatus *status = plan_status_find(snapshot, *node);
+        gint64 left_mib = status ? left_now_mib(snapshot, status) : 0;
+        if (status && left_mib >= guest->spec.memory_mib) {
+            return NULL;
+        }
+        if (status) {
+            g_string_append_printf(nodes, "%s%s has %" G_GINT64_FORMAT " MiB left", nodes->len ? ", " : "", *node,
+                                   MAX(left_mib, 0));
+        }
+    }
+    return nodes->len ? g_strdup_printf("guest '%s' has no room to run: it needs %" G_GINT64_FORMAT
+                                        " MiB and %s; guests of higher priority come first: stop one there, move one "
+                                        "away or raise its priority with 'holdfast guest set'",
+                                        guest->name, guest->spec.memory_mib, nodes->str)
+                      : NULL;
+}
+
+static void add_shortages(const PlanSnapshot *snapshot, GStrvBuilder *texts)
+{
+    for (guint i = 0; snapshot->homes && i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        gboolean waits = guest->spec.desired == GUEST_DESIRED_RUNNING && !guest->deleting &&
+                         !g_hash_table_contains(snapshot->homes, guest->name);
+        g_autofree char *text = waits ? shortage(snapshot, guest) : NULL;
+        if (text) {
+            g_strv_builder_add(texts, text);
+        }
+    }
+}
+
 char **admission_problems(const PlanSnapshot *snapshot)
 {
     g_autoptr(GStrvBuilder) texts = g_strv_builder_new();
@@ -143,5 +192,6 @@ char **admission_problems(const PlanSnapshot *snapshot)
             }
         }
     }
+    add_shortages(snapshot, texts);
     return g_strv_builder_end(texts);
 }

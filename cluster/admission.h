@@ -27,5 +27,6 @@ char *admission_refusal(const AdmissionRoom *room, const GuestSpec *spec);
 /* Whether `guest`, with its spec as it stands, may be started: asked of each of its nodes that is there. NO_SPACE with
  * the figures, the text beginning with "spec.memory_mib" or "spec.vcpus". */
 gboolean admission_check(const PlanSnapshot *snapshot, const Guest *guest, GError **error);
-/* What people should know: one text for each node whose loss would leave guests without memory. Caller g_strfreev. */
+/* What people should know: one text for each node whose loss would leave guests without memory, and for each guest that
+ * is to run, does not, and has no room now. Caller g_strfreev. */
 char **admission_problems(const PlanSnapshot *snapshot);

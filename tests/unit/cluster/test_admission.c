@@ -163,6 +163,25 @@ static void test_problems(void)
                     "give n2 memory");
 }
 
+/* After a loss, with too little left: who waits is told so, and nobody who only has not started yet. */
+static void test_shortage(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_new();
+    add_node(snapshot, "n1", 0, 0);
+    add_node(snapshot, "n2", 1000, 2);
+    add_guest(snapshot, "high", "n1 n2", "n2", 900, 1);
+    add_guest(snapshot, "low", "n1 n2", NULL, 101, 1);
+    add_guest(snapshot, "starting", "n2 n1", NULL, 100, 1);
+    add_guest(snapshot, "away", "n1", NULL, 5000, 1);
+    add_guest(snapshot, "stopped", "n2", NULL, 5000, 1)->spec.desired = GUEST_DESIRED_STOPPED;
+    g_auto(GStrv) texts = admission_problems(snapshot);
+    g_assert_cmpuint(g_strv_length(texts), ==, 1);
+    g_assert_cmpstr(texts[0], ==,
+                    "guest 'low' has no room to run: it needs 101 MiB and n2 has 100 MiB left; guests of higher "
+                    "priority come first: stop one there, move one away or raise its priority with 'holdfast guest "
+                    "set'");
+}
+
 /* --- brute force: no sums of the worst, but every start and every loss played through */
 
 /* Where a guest is after `lost` (NULL: no loss) when it was on `place`; NULL: nowhere. */
@@ -264,6 +283,7 @@ int main(int argc, char **argv)
     g_test_add_func("/admission/room", test_room);
     g_test_add_func("/admission/check", test_check);
     g_test_add_func("/admission/problems", test_problems);
+    g_test_add_func("/admission/shortage", test_shortage);
     g_test_add_func("/admission/property", test_property);
     return g_test_run();
 }
