@@ -172,26 +172,62 @@ static void add_shortages(const PlanSnapshot *snapshot, GStrvBuilder *texts)
     }
 }
 
+static guint node_index(const PlanSnapshot *snapshot, const char *name)
+{
+    guint i = 0;
+    while (i < snapshot->nodes->len && strcmp(((const Node *) snapshot->nodes->pdata[i])->name, name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+/* Memory by nodes' places in the snapshot: [home][home] runs there, [home][other] would come over. One pass over the
+ * guests, since the status asks for it all the time. */
+static gint64 *memory_matrix(const PlanSnapshot *snapshot)
+{
+    guint n = snapshot->nodes->len;
+    gint64 *matrix = g_new0(gint64, n * n);
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        const char *home = home_of(snapshot, guest), *peer = home ? guest_peer_node(guest, home) : NULL;
+        guint at = home ? node_index(snapshot, home) : n, other = peer ? node_index(snapshot, peer) : n;
+        if (at < n) {
+            matrix[at * n + at] += guest->spec.memory_mib;
+        }
+        if (at < n && other < n) {
+            matrix[at * n + other] += guest->spec.memory_mib;
+        }
+    }
+    return matrix;
+}
+
+static void add_losses(const PlanSnapshot *snapshot, GStrvBuilder *texts)
+{
+    guint n = snapshot->nodes->len;
+    g_autofree gint64 *matrix = memory_matrix(snapshot);
+    for (guint lost = 0; lost < n; lost++) {
+        for (guint node = 0; node < n; node++) {
+            const char *name = ((const Node *) snapshot->nodes->pdata[node])->name;
+            const NodeStatus *status = plan_status_find(snapshot, name);
+            gint64 own_mib = matrix[node * n + node], over_mib = lost == node ? 0 : matrix[lost * n + node];
+            if (!status || over_mib == 0 || own_mib + over_mib <= status->memory_mib - NODE_RESERVE_MIB) {
+                continue;
+            }
+            g_autofree char *text = g_strdup_printf(
+                "if %s is lost, not all guests have room: %s has %" G_GINT64_FORMAT
+                " MiB for guests, those there need %" G_GINT64_FORMAT " MiB and those coming over %" G_GINT64_FORMAT
+                " MiB; the ones of lowest priority would stay down: move or stop guests, or give %s memory",
+                ((const Node *) snapshot->nodes->pdata[lost])->name, name, status->memory_mib - NODE_RESERVE_MIB,
+                own_mib, over_mib, name);
+            g_strv_builder_add(texts, text);
+        }
+    }
+}
+
 char **admission_problems(const PlanSnapshot *snapshot)
 {
     g_autoptr(GStrvBuilder) texts = g_strv_builder_new();
-    for (guint i = 0; i < snapshot->node_statuses->len; i++) {
-        const NodeStatus *status = snapshot->node_statuses->pdata[i];
-        gint64 room_mib = status->memory_mib - NODE_RESERVE_MIB;
-        Load own = load_of(snapshot, status->node, NULL, NULL);
-        for (guint n = 0; n < snapshot->nodes->len; n++) {
-            const char *lost = ((const Node *) snapshot->nodes->pdata[n])->name;
-            Load over = strcmp(lost, status->node) == 0 ? (Load){0} : load_of(snapshot, status->node, lost, NULL);
-            if (over.memory_mib > 0 && own.memory_mib + over.memory_mib > room_mib) {
-                g_autofree char *text = g_strdup_printf(
-                    "if %s is lost, not all guests have room: %s has %" G_GINT64_FORMAT " MiB for guests, those there "
-                    "need %" G_GINT64_FORMAT " MiB and those coming over %" G_GINT64_FORMAT
-                    " MiB; the ones of lowest priority would stay down: move or stop guests, or give %s memory",
-                    lost, status->node, room_mib, own.memory_mib, over.memory_mib, status->node);
-                g_strv_builder_add(texts, text);
-            }
-        }
-    }
+    add_losses(snapshot, texts);
     add_shortages(snapshot, texts);
     return g_strv_builder_end(texts);
 }

@@ -238,6 +238,10 @@ static json_t *guest_update(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", &revision, error);
+    if (guest && guest->deleting) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "guest '%s' is being deleted", guest->name);
+        return NULL;
+    }
     g_autoptr(json_t) merged = guest ? spec_merged(guest, json_object_get(call->arguments, "spec"), error) : NULL;
     g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
     g_auto(PlanSnapshot) snapshot = {0};

@@ -493,6 +493,31 @@ static void test_restart_limits(Fixture *fixture, gconstpointer data G_GNUC_UNUS
         strstr(own, "<nvpair id=\"hf-guest.web1.meta.failure-timeout\" name=\"failure-timeout\" value=\"3600s\"/>"));
 }
 
+/* The limit as Pacemaker takes it: so many failures on one node, then the other one. */
+static void test_restart_limit_moves(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    static const struct {
+        gint64 limit;
+        const char *says;
+    } cases[] = {{1, "Recover web1 ( n1 -> n2 )"}, {0, "Recover web1 ( n1 )"}};
+    const char *fail[] = {"/usr/sbin/crm_simulate", "--simulate", "--op-inject", "web1_monitor_10000@n1=1", NULL};
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *live = read_data("live-fresh.xml");
+        g_ptr_array_set_size(fixture->input.guests, 0);
+        add_guest(fixture, "web1", "n1", "n2")->guest->spec.restart_limit = cases[i].limit;
+        g_autofree char *cib = desired(fixture, live);
+        g_autofree char *running = NULL;
+        g_autofree char *started = simulate(fixture, cib, NULL, &running);
+        if (!started) {
+            return;
+        }
+        int status = 0;
+        g_autofree char *failed = run_tool(fixture, running, &status, fail, NULL);
+        g_assert_cmpint(status, ==, 0);
+        assert_says(failed, cases[i].says, TRUE);
+    }
+}
+
 static gboolean has_level(const char *cib, const char *target, int index, const char *devices)
 {
     g_autofree char *wanted =
@@ -804,6 +829,7 @@ int main(int argc, char **argv)
         {"/projection/keep-apart", test_keep_apart},
         {"/projection/keep-together", test_keep_together},
         {"/projection/restart-limits", test_restart_limits},
+        {"/projection/restart-limit-moves", test_restart_limit_moves},
         {"/projection/second-level", test_second_level},
         {"/projection/foreign-levels", test_foreign_levels},
         {"/projection/incomplete-input-removes-nothing", test_incomplete_input_removes_nothing},
