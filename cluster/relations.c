@@ -156,16 +156,22 @@ static gboolean recovered_before(const Guest *a, const Guest *b)
     return a->spec.priority != b->spec.priority ? a->spec.priority > b->spec.priority : strcmp(a->name, b->name) < 0;
 }
 
+/* Wishes of one guest add up, and together they must not outweigh the stickiness: others, too, may have named it. */
 static void place_add(GPtrArray *places, const Guest *a, const Guest *b, RelationKind kind)
 {
     const Guest *with = recovered_before(a, b) ? a : b;
     const Guest *guest = with == a ? b : a;
+    guint wishes = 0;
     for (guint i = 0; i < places->len; i++) {
         RelationPlace *place = places->pdata[i];
         if (place->guest == guest && place->with == with) {
             place->kind = MAX(place->kind, kind);
             return;
         }
+        wishes += place->guest == guest && place->kind != RELATION_APART_STRICT;
+    }
+    if (wishes >= GUEST_RELATIONS_MAX && kind != RELATION_APART_STRICT) {
+        return;
     }
     RelationPlace *place = g_new0(RelationPlace, 1);
     *place = (RelationPlace){.guest = guest, .with = with, .kind = kind};

@@ -26,5 +26,6 @@ gboolean relations_check(const GPtrArray *guests, const char *name, const GuestS
 /* The start orders among `guests`, without those that would close a circle: two specs written at the same time may make
  * one. Of RelationOrder, which the array frees; the guests are borrowed. */
 GPtrArray *relations_orders(const GPtrArray *guests);
-/* The places among them, each pair once: the strictest word counts, and apart counts more than together. Likewise. */
+/* The places among them, each pair once: the strictest word counts, and apart counts more than together. Of one guest
+ * that is not strict at most GUEST_RELATIONS_MAX, the first by name. Likewise. */
 GPtrArray *relations_places(const GPtrArray *guests);

@@ -73,7 +73,7 @@ static void print_rules(const json_t *guest)
                cli_true(guest, "spec.keep_apart_strict") ? " (strictly)" : "");
     print_list("Kept with", cli_get(guest, "spec.keep_together"), "");
     if (cli_get(guest, "spec.restart_limit")) {
-        cli_print_field("Restart limit", restarts);
+        cli_print_field("Restarts", restarts);
     }
 }
 
@@ -218,8 +218,7 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
     {"guest", "create", "[NAME]", 0, 1, guest_spec_options, "make a guest and start it", run_create},
     {"guest", "set", "NAME KEY=VALUE...", 2, 16, NULL,
-     "change it: priority, start_after=A,B, keep_apart, keep_together, restart_limit ...; KEY= for the default",
-     run_set},
+     "change priority, start_after=A,B, keep_apart, keep_together, memory ...; KEY= is the default", run_set},
     {"guest", "start", "NAME", 1, 1, start_options, "start it and keep it running; forgets its failures", run_start},
     {"guest", "stop", "NAME", 1, 1, stop_options, "shut it down and keep it stopped", run_stop},
     {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},

@@ -493,6 +493,39 @@ static void test_restart_limits(Fixture *fixture, gconstpointer data G_GNUC_UNUS
         strstr(own, "<nvpair id=\"hf-guest.web1.meta.failure-timeout\" name=\"failure-timeout\" value=\"3600s\"/>"));
 }
 
+/* Fourteen that run on n2 wish to be with one that runs on n1: all stay where they are, whoever is the more important.
+ */
+static void test_wishes_move_nobody(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    for (gint64 priority = 0; priority <= 2; priority += 2) {
+        g_autofree char *live = read_data("live-fresh.xml");
+        g_ptr_array_set_size(fixture->input.guests, 0);
+        ProjectionGuest *hub = add_guest(fixture, "hub", "n1", "n2"), *many[14] = {NULL};
+        hub->guest->spec.priority = priority;
+        for (guint i = 0; i < G_N_ELEMENTS(many); i++) {
+            g_autofree char *name = g_strdup_printf("g%u", i);
+            many[i] = add_guest(fixture, name, "n2", "n1");
+            many[i]->guest->spec.priority = 1;
+        }
+        g_autofree char *cib = desired(fixture, live);
+        g_autofree char *running = NULL;
+        g_autofree char *started = simulate(fixture, cib, NULL, &running);
+        if (!started) {
+            return;
+        }
+        assert_says(started, "Start hub ( n1 )", TRUE);
+        assert_says(started, "Start g13 ( n2 )", TRUE);
+        for (guint i = 0; i < G_N_ELEMENTS(many); i++) {
+            many[i]->guest->spec.keep_together = list_of("hub");
+        }
+        g_autofree char *wished = desired(fixture, running);
+        g_autofree char *stays = simulate(fixture, wished, NULL, NULL);
+        assert_says(stays, "Migrate ", FALSE);
+        assert_says(stays, "Move ", FALSE);
+        assert_says(stays, "Stop ", FALSE);
+    }
+}
+
 /* The limit as Pacemaker takes it: so many failures on one node, then the other one. */
 static void test_restart_limit_moves(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -828,6 +861,7 @@ int main(int argc, char **argv)
         {"/projection/start-after", test_start_after},
         {"/projection/keep-apart", test_keep_apart},
         {"/projection/keep-together", test_keep_together},
+        {"/projection/wishes-move-nobody", test_wishes_move_nobody},
         {"/projection/restart-limits", test_restart_limits},
         {"/projection/restart-limit-moves", test_restart_limit_moves},
         {"/projection/second-level", test_second_level},

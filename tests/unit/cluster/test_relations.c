@@ -121,6 +121,11 @@ static void test_lists(void)
         {"a 1 - b -\nb 2 - - -", "", "a-b "},                /* the more important one gets its place */
         {"a 1 - b -\nb 2 - a! -", "", "a!b "},               /* the strictest word, once */
         {"a 1 - - b\nb 2 - a -", "", "a-b "},                /* apart counts more */
+        /* Ten wish to be with x, and x counts eight of them; a strict word always counts. */
+        {"a 2 - - x\nb 2 - - x\nc 2 - - x\nd 2 - - x\ne 2 - - x\nf 2 - - x\ng 2 - - x\nh 2 - - x\ni 2 - - x\nj 2 - x! "
+         "-\nx 1 - "
+         "- -",
+         "", "x+a x+b x+c x+d x+e x+f x+g x+h x!j "},
         {"a 1 - b! c\nb 1 - c -\nc 9 - - -", "", "a+c b!a b-c "},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
