@@ -15,6 +15,9 @@
 #define GUEST_NICS_MAX 8
 #define GUEST_REPLICAS_MAX 2
 #define GUEST_SLOT_MAX 4000
+#define GUEST_RELATIONS_MAX 8 /* names in each of its lists of other guests */
+#define GUEST_RESTART_LIMIT 3 /* the defaults of restart_limit and restart_window_s */
+#define GUEST_RESTART_WINDOW_S 300
 
 typedef enum { GUEST_ENGINE_AUTO, GUEST_ENGINE_KVM, GUEST_ENGINE_QEMU } GuestEngine;
 typedef enum { GUEST_DESIRED_STOPPED, GUEST_DESIRED_RUNNING } GuestDesired;
@@ -35,6 +38,14 @@ typedef struct {
     GPtrArray *volumes; /* of GuestVolumeSpec, 1..16, the first is booted */
     GPtrArray *nics;    /* of GuestNic, 0..8 */
     char *description;
+    /* How it is recovered (docs/decisions/0005). Absent from the document while at the default, so that a node which
+     * does not know these fields can still read a guest that does not use them. */
+    char **start_after;         /* guests that start first when both are to be started; nothing more */
+    char **keep_apart;          /* guests on whose node it is not started while it has the choice */
+    gboolean keep_apart_strict; /* rather not run at all than on the node of one of keep_apart */
+    char **keep_together;       /* guests on whose node it is started when it has the choice */
+    gint64 restart_limit;       /* failures on one node before it goes to the other; 0: GUEST_RESTART_LIMIT */
+    gint64 restart_window_s;    /* after this long without one they are forgotten; 0: GUEST_RESTART_WINDOW_S */
 } GuestSpec;
 
 typedef struct {
@@ -168,6 +179,7 @@ typedef struct {
 } GuestStatus;
 
 /* status/<node>/node: leased. */
+#define NODE_RESERVE_MIB 512 /* of a node's memory, for itself */
 typedef struct {
     gint64 version; /* 1 */
     char *node, *boot_id, *product_version;

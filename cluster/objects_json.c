@@ -58,6 +58,18 @@
     {                                                                                                                  \
         FIELD(type, member, STRUCTS), .required = TRUE, .sub = &(sub_)                                                 \
     }
+#define SPARSE_RANGE(type, member, low, high)                                                                          \
+    {                                                                                                                  \
+        FIELD(type, member, INT), .sparse = TRUE, .min = (low), .max = (high)                                          \
+    }
+#define SPARSE_BOOL(type, member)                                                                                      \
+    {                                                                                                                  \
+        FIELD(type, member, BOOL), .sparse = TRUE                                                                      \
+    }
+#define SPARSE_STRV(type, member)                                                                                      \
+    {                                                                                                                  \
+        FIELD(type, member, STRV), .sparse = TRUE                                                                      \
+    }
 #define VERSION(type)                                                                                                  \
     {                                                                                                                  \
         FIELD(type, version, INT), .required = TRUE                                                                    \
@@ -91,6 +103,12 @@ static const JsonField guest_spec_fields[] = {
     STRUCTS_REQUIRED(GuestSpec, volumes, volume_spec_type),
     STRUCTS(GuestSpec, nics, nic_type),
     STRING(GuestSpec, description),
+    SPARSE_STRV(GuestSpec, start_after),
+    SPARSE_STRV(GuestSpec, keep_apart),
+    SPARSE_BOOL(GuestSpec, keep_apart_strict),
+    SPARSE_STRV(GuestSpec, keep_together),
+    SPARSE_RANGE(GuestSpec, restart_limit, 0, 100),
+    SPARSE_RANGE(GuestSpec, restart_window_s, 0, 86400),
     {0},
 };
 const JsonStruct guest_spec_type = {.size = sizeof(GuestSpec), .fields = guest_spec_fields};

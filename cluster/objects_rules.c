@@ -10,6 +10,7 @@
 #define NETWORK_NAME_MAX 12   /* the bridge is hf-<name>, and Linux allows 15 characters */
 #define INTERFACE_NAME_MAX 15 /* IFNAMSIZ without the NUL */
 #define DESCRIPTION_MAX_BYTES 1024
+#define RESTART_WINDOW_MIN_S 60 /* one start may take that long: the failures of a shorter one never add up */
 
 static gboolean wrong(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
@@ -120,12 +121,54 @@ static gboolean description_check(const char *description, GError **error)
            wrong(error, "spec.description: must be at most %d bytes", DESCRIPTION_MAX_BYTES);
 }
 
+static gboolean names_check(char *const *names, const char *field, GError **error)
+{
+    guint n = names ? g_strv_length((char **) names) : 0;
+    if (n > GUEST_RELATIONS_MAX) {
+        return wrong(error, "%s: must be at most %d guests, not %u", field, GUEST_RELATIONS_MAX, n);
+    }
+    for (guint i = 0; i < n; i++) {
+        if (!ident_check_name(names[i], field, error)) {
+            return FALSE;
+        }
+        for (guint before = 0; before < i; before++) {
+            if (strcmp(names[before], names[i]) == 0) {
+                return wrong(error, "%s: names '%s' twice", field, names[i]);
+            }
+        }
+    }
+    return TRUE;
+}
+
+/* The rules among guests need the cluster's state: cluster/relations. */
+static gboolean recovery_check(const GuestSpec *spec, GError **error)
+{
+    if (!names_check(spec->start_after, "spec.start_after", error) ||
+        !names_check(spec->keep_apart, "spec.keep_apart", error) ||
+        !names_check(spec->keep_together, "spec.keep_together", error)) {
+        return FALSE;
+    }
+    for (char **name = spec->keep_apart; name && *name; name++) {
+        if (spec->keep_together && g_strv_contains((const char *const *) spec->keep_together, *name)) {
+            return wrong(error, "spec.keep_apart: '%s' is in spec.keep_together too: leave it out of one of them",
+                         *name);
+        }
+    }
+    if (spec->keep_apart_strict && (!spec->keep_apart || !*spec->keep_apart)) {
+        return wrong(error, "spec.keep_apart_strict: needs spec.keep_apart, the guests it is about");
+    }
+    return spec->restart_window_s == 0 || spec->restart_window_s >= RESTART_WINDOW_MIN_S ||
+           wrong(error,
+                 "spec.restart_window_s: must be 0 (the default, %d) or between %d and 86400, not %" G_GINT64_FORMAT,
+                 GUEST_RESTART_WINDOW_S, RESTART_WINDOW_MIN_S, spec->restart_window_s);
+}
+
 gboolean guest_spec_from_json(const json_t *json, GuestSpec *out, GError **error)
 {
     *out = (GuestSpec){
         .vcpus = 1, .engine = GUEST_ENGINE_AUTO, .desired = GUEST_DESIRED_RUNNING, .replicas = 2, .priority = 100};
     if (json_struct_decode(json, &guest_spec_type, "spec", out, error) && volumes_check(out->volumes, error) &&
-        nics_check(out->nics, error) && description_check(out->description, error)) {
+        nics_check(out->nics, error) && description_check(out->description, error) && recovery_check(out, error)) {
         return TRUE;
     }
     json_struct_clear(&guest_spec_type, out);

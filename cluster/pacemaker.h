@@ -18,10 +18,15 @@ typedef struct {
     char *target_role;
     guint n_running_on;
 } PacemakerResource;
+/* How often a resource failed on a node since its failures there were last forgotten. */
+typedef struct {
+    char *resource, *node;
+    guint count, limit; /* at `limit` (migration-threshold) it is not started there any more; 0: no limit */
+} PacemakerFailCount;
 typedef struct {
     gboolean quorate;
     char *dc; /* node name or NULL */
-    GPtrArray *nodes, *resources;
+    GPtrArray *nodes, *resources, *fail_counts;
     char **failures; /* one line per failed action, for people */
 } PacemakerStatus;
 void pacemaker_status_free(PacemakerStatus *status);
@@ -31,6 +36,12 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PacemakerStatus, pacemaker_status_free)
 PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error);
 PacemakerStatus *pacemaker_status(const ProcessRunner *runner, GError **error); /* UNAVAILABLE: not running here */
 const PacemakerResource *pacemaker_status_resource(const PacemakerStatus *status, const char *id);
+/* Where the resource failed so often that it is not started there any more, "3 times on n1, 3 times on n2"; NULL:
+ * nowhere. Caller frees. Pure. */
+char *pacemaker_status_limit_reached(const PacemakerStatus *status, const char *id);
+/* TRUE when that keeps it down: it runs nowhere, and each of `nodes` (where it might) reached the limit or is not to be
+ * used now (away, standby, maintenance), at least one of them the former. Pure. */
+gboolean pacemaker_status_given_up(const PacemakerStatus *status, const char *id, const char *const *nodes);
 
 /* TRUE in *ret when the local CIB holds `node` for cleanly down: fenced, or left by itself (node_state crmd=offline,
  * join=down, expected=down, not in_ccm). */

@@ -25,6 +25,14 @@ static void resource_free(gpointer data)
     g_free(resource);
 }
 
+static void fail_count_free(gpointer data)
+{
+    PacemakerFailCount *fail_count = data;
+    g_free(fail_count->resource);
+    g_free(fail_count->node);
+    g_free(fail_count);
+}
+
 void pacemaker_status_free(PacemakerStatus *status)
 {
     if (!status) {
@@ -33,6 +41,7 @@ void pacemaker_status_free(PacemakerStatus *status)
     g_free(status->dc);
     g_clear_pointer(&status->nodes, g_ptr_array_unref);
     g_clear_pointer(&status->resources, g_ptr_array_unref);
+    g_clear_pointer(&status->fail_counts, g_ptr_array_unref);
     g_strfreev(status->failures);
     g_free(status);
 }
@@ -46,6 +55,62 @@ const PacemakerResource *pacemaker_status_resource(const PacemakerStatus *status
         }
     }
     return NULL;
+}
+
+static const PacemakerFailCount *limit_reached_on(const PacemakerStatus *status, const char *id, const char *node)
+{
+    for (guint i = 0; i < status->fail_counts->len; i++) {
+        const PacemakerFailCount *fail_count = g_ptr_array_index(status->fail_counts, i);
+        if (strcmp(fail_count->resource, id) == 0 && (!node || strcmp(fail_count->node, node) == 0) &&
+            fail_count->limit > 0 && fail_count->count >= fail_count->limit) {
+            return fail_count;
+        }
+    }
+    return NULL;
+}
+
+char *pacemaker_status_limit_reached(const PacemakerStatus *status, const char *id)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (guint i = 0; i < status->nodes->len; i++) {
+        const PacemakerNode *node = g_ptr_array_index(status->nodes, i);
+        const PacemakerFailCount *reached = limit_reached_on(status, id, node->name);
+        if (reached && reached->count == G_MAXUINT) {
+            g_string_append_printf(text, "%sfor good on %s", text->len ? ", " : "", node->name);
+        } else if (reached) {
+            g_string_append_printf(text, "%s%u time%s on %s", text->len ? ", " : "", reached->count,
+                                   reached->count == 1 ? "" : "s", node->name);
+        }
+    }
+    return text->len ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
+}
+
+static gboolean node_usable(const PacemakerStatus *status, const char *name)
+{
+    for (guint i = 0; i < status->nodes->len; i++) {
+        const PacemakerNode *node = g_ptr_array_index(status->nodes, i);
+        if (strcmp(node->name, name) == 0) {
+            return node->online && !node->standby && !node->maintenance;
+        }
+    }
+    return FALSE;
+}
+
+gboolean pacemaker_status_given_up(const PacemakerStatus *status, const char *id, const char *const *nodes)
+{
+    const PacemakerResource *resource = pacemaker_status_resource(status, id);
+    gboolean reached = FALSE;
+    if (!resource || resource->node || resource->pending) {
+        return FALSE;
+    }
+    for (; *nodes; nodes++) {
+        gboolean here = limit_reached_on(status, id, *nodes) != NULL;
+        if (!here && node_usable(status, *nodes)) {
+            return FALSE;
+        }
+        reached = reached || here;
+    }
+    return reached;
 }
 
 static void parse_node(const xmlNode *element, PacemakerStatus *status)
@@ -186,6 +251,36 @@ static char **parse_failures(const xmlNode *root, const PacemakerStatus *status)
     return (char **) g_ptr_array_free(lines, FALSE);
 }
 
+/* Pacemaker writes 1000000 or more as INFINITY. */
+static guint count_of(const xmlNode *element, const char *attribute)
+{
+    g_autofree char *text = xml_get(element, attribute);
+    return !text                                               ? 0
+           : strcmp(text, "INFINITY") == 0 || strlen(text) > 6 ? G_MAXUINT
+                                                               : (guint) g_ascii_strtoull(text, NULL, 10);
+}
+
+static void parse_fail_counts(const xmlNode *root, PacemakerStatus *status)
+{
+    const xmlNode *history = xml_child(root, "node_history");
+    for (const xmlNode *node = xml_child(history, "node"); node; node = xml_next(node, "node")) {
+        for (const xmlNode *each = xml_child(node, "resource_history"); each;
+             each = xml_next(each, "resource_history")) {
+            guint count = count_of(each, "fail-count");
+            if (count == 0 || !xmlHasProp((xmlNode *) each, BAD_CAST "id") ||
+                !xmlHasProp((xmlNode *) node, BAD_CAST "name")) {
+                continue;
+            }
+            PacemakerFailCount *fail_count = g_new0(PacemakerFailCount, 1);
+            fail_count->resource = xml_get(each, "id");
+            fail_count->node = xml_get(node, "name");
+            fail_count->count = count;
+            fail_count->limit = count_of(each, "migration-threshold");
+            g_ptr_array_add(status->fail_counts, fail_count);
+        }
+    }
+}
+
 PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error)
 {
     g_autoptr(xmlDoc) document = xml_parse(xml, "crm_mon", error);
@@ -203,6 +298,7 @@ PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error)
     PacemakerStatus *status = g_new0(PacemakerStatus, 1);
     status->nodes = g_ptr_array_new_with_free_func(node_free);
     status->resources = g_ptr_array_new_with_free_func(resource_free);
+    status->fail_counts = g_ptr_array_new_with_free_func(fail_count_free);
     const xmlNode *dc = xml_child(summary, "current_dc");
     status->quorate = dc && xml_is(dc, "with_quorum", "true");
     status->dc = dc && xml_is(dc, "present", "true") ? xml_get(dc, "name") : NULL;
@@ -215,6 +311,7 @@ PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error)
     if (resources) {
         parse_resources(resources, status);
     }
+    parse_fail_counts(root, status);
     status->failures = parse_failures(root, status);
     return status;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Planning of new guests and moves over a snapshot of the store. No I/O. */
+#include "cluster/admission.h"
 #include "cluster/plan_parts.h"
+#include "cluster/relations.h"
 
 #include "common/error.h"
 #include "common/ident.h"
@@ -8,7 +10,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define MEMORY_RESERVE_MIB 512 /* of a node, for itself */
 #define MIB (1024 * 1024)
 #define VOLUME_GRAIN_BYTES (4 * (gint64) MIB)
 #define SECRET_BYTES 16
@@ -17,7 +18,8 @@
 typedef struct {
     const Node *node;
     gint64 pool_free_mib;
-    gint64 memory_left_mib; /* after every guest that could run here, the new one not counted */
+    gint64 memory_left_mib; /* after the worst loss of another node, the new guest not counted */
+    int company;            /* guests with a replica here that it wants to be together with, less those to be apart */
     gboolean full;          /* refused for a figure, not for its state */
     gboolean holds_images;
     char *refusal; /* NULL: usable */
@@ -198,20 +200,7 @@ static GPtrArray *plan_volumes(const PlanSnapshot *snapshot, const char *name, c
     return g_steal_pointer(&volumes);
 }
 
-/* Memory of all guests with a replica on the node: any of them may run there after a failure. */
-static gint64 memory_promised_mib(const PlanSnapshot *snapshot, const char *node)
-{
-    gint64 sum = 0;
-    for (guint i = 0; i < snapshot->guests->len; i++) {
-        const Guest *guest = snapshot->guests->pdata[i];
-        if (guest_on_node(guest, node)) {
-            sum += guest->spec.memory_mib;
-        }
-    }
-    return sum;
-}
-
-static char *space_refusal(const Candidate *candidate, const NodeStatus *status, gint64 need_mib, gint64 memory_mib)
+static char *space_refusal(const Candidate *candidate, const NodeStatus *status, gint64 need_mib)
 {
     if (status->pool_used_permille >= POOL_FULL_PERMILLE || status->pool_metadata_permille >= POOL_FULL_PERMILLE) {
         return g_strdup_printf(
@@ -222,12 +211,6 @@ static char *space_refusal(const Candidate *candidate, const NodeStatus *status,
         return g_strdup_printf("its pool has %" G_GINT64_FORMAT " MiB free of %" G_GINT64_FORMAT
                                " MiB, the volumes need %" G_GINT64_FORMAT " MiB",
                                candidate->pool_free_mib, status->pool_size_mib, need_mib);
-    }
-    if (memory_mib > candidate->memory_left_mib) {
-        return g_strdup_printf("it has %" G_GINT64_FORMAT " MiB memory, %d MiB reserved and %" G_GINT64_FORMAT
-                               " MiB promised to guests that may run there; this guest needs %" G_GINT64_FORMAT " MiB",
-                               status->memory_mib, MEMORY_RESERVE_MIB,
-                               status->memory_mib - MEMORY_RESERVE_MIB - candidate->memory_left_mib, memory_mib);
     }
     return NULL;
 }
@@ -249,21 +232,36 @@ static gboolean images_on_node(const PlanSnapshot *snapshot, const GuestSpec *sp
     return TRUE;
 }
 
+static int company(const PlanSnapshot *snapshot, const GuestSpec *spec, const char *node)
+{
+    int n = 0;
+    for (guint i = 0; i < snapshot->guests->len; i++) {
+        const Guest *guest = snapshot->guests->pdata[i];
+        if (guest_on_node(guest, node)) {
+            n += spec->keep_together && g_strv_contains((const char *const *) spec->keep_together, guest->name);
+            n -= spec->keep_apart && g_strv_contains((const char *const *) spec->keep_apart, guest->name);
+        }
+    }
+    return n;
+}
+
 static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *spec, const Node *node, gint64 need_mib)
 {
     Candidate *candidate = g_new0(Candidate, 1);
     candidate->node = node;
     const NodeStatus *status = plan_status_find(snapshot, node->name);
+    AdmissionRoom room = {0};
     if (node->leaving) {
         candidate->refusal = g_strdup("it is leaving the cluster");
-    } else if (!status) {
+    } else if (!admission_room(snapshot, node->name, NULL, &room)) {
         candidate->refusal = g_strdup("it is down or its agent does not report");
     } else {
         candidate->pool_free_mib = status->pool_size_mib * (1000 - status->pool_used_permille) / 1000;
-        candidate->memory_left_mib =
-            status->memory_mib - MEMORY_RESERVE_MIB - memory_promised_mib(snapshot, node->name);
+        candidate->memory_left_mib = room.memory_mib - room.memory_used_mib;
+        candidate->company = company(snapshot, spec, node->name);
         candidate->holds_images = images_on_node(snapshot, spec, node->name);
-        candidate->refusal = space_refusal(candidate, status, need_mib, spec->memory_mib);
+        candidate->refusal = space_refusal(candidate, status, need_mib);
+        candidate->refusal = candidate->refusal ? candidate->refusal : admission_refusal(&room, spec);
         candidate->full = candidate->refusal != NULL;
         if (!candidate->refusal && lacks_kvm(spec, status)) {
             candidate->refusal = g_strdup("it has no KVM, which engine 'kvm' asks for ('auto' would emulate)");
@@ -272,13 +270,16 @@ static Candidate *candidate_new(const PlanSnapshot *snapshot, const GuestSpec *s
     return candidate;
 }
 
-/* Usable ones first; then most free pool, most memory, the images' holders, name. */
+/* Usable ones first; then the company it wants, most free pool, most memory, the images' holders, name. */
 static int candidate_compare(gconstpointer a, gconstpointer b)
 {
     const Candidate *x = *(const Candidate *const *) a;
     const Candidate *y = *(const Candidate *const *) b;
     if (!x->refusal != !y->refusal) {
         return x->refusal ? 1 : -1;
+    }
+    if (x->company != y->company) {
+        return x->company < y->company ? 1 : -1;
     }
     if (x->pool_free_mib != y->pool_free_mib) {
         return x->pool_free_mib < y->pool_free_mib ? 1 : -1;
@@ -334,8 +335,9 @@ static char **too_few(const GPtrArray *candidates, const GuestSpec *spec, guint 
     }
     g_autofree char *text = candidates_text(candidates, NULL, "; ");
     fail(error, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED,
-         "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)", spec->replicas,
-         usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes");
+         "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)%s", spec->replicas,
+         usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes",
+         full ? ": ask for less, or stop or delete guests there" : "");
     return NULL;
 }
 
@@ -435,7 +437,8 @@ static Guest *guest_build(const char *name, const GuestSpec *spec, const GPtrArr
 gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestSpec *spec, Guest **ret_guest,
                     GPtrArray **ret_volumes, char **ret_reasons, GError **error)
 {
-    if (!check_name_and_nics(snapshot, name, spec, error)) {
+    if (!check_name_and_nics(snapshot, name, spec, error) ||
+        !relations_check(snapshot->guests, name, spec, NULL, error)) {
         return FALSE;
     }
     g_autoptr(GPtrArray) volumes = plan_volumes(snapshot, name, spec, error);

@@ -172,6 +172,8 @@ static void prune(Projection *projection)
         }
     }
     prune_by_id(projection, projection_section(projection, "constraints"), "hf-loc.");
+    prune_by_id(projection, projection_section(projection, "constraints"), "hf-order.");
+    prune_by_id(projection, projection_section(projection, "constraints"), "hf-place.");
     prune_by_id(projection, xml_child(projection->configuration, "fencing-topology"), PROJECTION_LEVEL_PREFIX);
 }
 

@@ -3,10 +3,16 @@
  * it may be: no score at all means never (opt-in cluster), -INFINITY is a replica that is not in sync, 1000 is where it
  * is being moved to (above the stickiness of 100, which is above the initial preference).
  *
+ * Relations among guests become colocations and orders. A wish to be apart or together decides where a guest is started
+ * (its score is above the difference of the two replicas') and, being far below the stickiness, never moves one that
+ * runs. An order is optional and one-way: it sorts what one transition starts, and no guest is stopped, moved or kept
+ * waiting for another's sake.
+ *
  * A running owner whose own disk failed is served by the other node's copy. It is not forbidden there: it runs on (or
  * waits, frozen) where it is, until a migration with its own preference takes it to its copy. A start there is refused
  * by the claim. */
 #include "cluster/projection_parts.h"
+#include "cluster/relations.h"
 
 #include <string.h>
 
@@ -14,6 +20,22 @@
 #define SCORE_FIRST "10"
 #define SCORE_OTHER "5"
 #define SCORE_STAY "0"
+
+static const char *const place_scores[] = {
+    [RELATION_TOGETHER] = "10", [RELATION_APART] = "-10", [RELATION_APART_STRICT] = "-INFINITY"};
+
+/* Only what differs from hf-rsc-defaults is said. */
+static void restart_limits(xmlNode *meta, const GuestSpec *spec)
+{
+    if (spec->restart_limit > 0) {
+        g_autofree char *limit = g_strdup_printf("%" G_GINT64_FORMAT, spec->restart_limit);
+        projection_pair(meta, "migration-threshold", limit);
+    }
+    if (spec->restart_window_s > 0) {
+        g_autofree char *window = g_strdup_printf("%" G_GINT64_FORMAT "s", spec->restart_window_s);
+        projection_pair(meta, "failure-timeout", window);
+    }
+}
 
 static xmlNode *guest_element(const Guest *guest)
 {
@@ -42,6 +64,7 @@ static xmlNode *guest_element(const Guest *guest)
     projection_pair(meta, "requires", "fencing");
     projection_pair(meta, "target-role", run ? "Started" : "Stopped");
     projection_pair(meta, "priority", priority);
+    restart_limits(meta, spec);
     xmlNode *operations = xml_add(primitive, "operations");
     projection_op(operations, op_prefix, "start", "0s", "60s");
     projection_op(operations, op_prefix, "stop", "0s", "60s");
@@ -118,8 +141,45 @@ static void put_guest(Projection *projection, const ProjectionGuest *guest)
     }
 }
 
+static void put_order(Projection *projection, const RelationOrder *order)
+{
+    g_autofree char *id = g_strdup_printf("hf-order.%s.%s", order->then->name, order->first->name);
+    xmlNode *element = projection_element("rsc_order", id);
+    xml_set(element, "first", order->first->name);
+    xml_set(element, "first-action", "start");
+    xml_set(element, "then", order->then->name);
+    xml_set(element, "then-action", "start");
+    xml_set(element, "kind", "Optional");
+    xml_set(element, "symmetrical", "false");
+    projection_put(projection, projection_section(projection, "constraints"), element);
+}
+
+static void put_place(Projection *projection, const RelationPlace *place)
+{
+    g_autofree char *id = g_strdup_printf("hf-place.%s.%s", place->guest->name, place->with->name);
+    xmlNode *element = projection_element("rsc_colocation", id);
+    xml_set(element, "rsc", place->guest->name);
+    xml_set(element, "with-rsc", place->with->name);
+    xml_set(element, "score", place_scores[place->kind]);
+    projection_put(projection, projection_section(projection, "constraints"), element);
+}
+
+/* `guests`: those in the CIB, since a constraint on another one would make it invalid. */
+static void put_relations(Projection *projection, const GPtrArray *guests)
+{
+    g_autoptr(GPtrArray) orders = relations_orders(guests);
+    g_autoptr(GPtrArray) places = relations_places(guests);
+    for (guint i = 0; i < orders->len; i++) {
+        put_order(projection, orders->pdata[i]);
+    }
+    for (guint i = 0; i < places->len; i++) {
+        put_place(projection, places->pdata[i]);
+    }
+}
+
 void projection_guests(Projection *projection)
 {
+    g_autoptr(GPtrArray) placed = g_ptr_array_new();
     for (guint i = 0; i < projection->input->guests->len; i++) {
         const ProjectionGuest *guest = g_ptr_array_index(projection->input->guests, i);
         const char *name = guest->guest->name;
@@ -127,12 +187,15 @@ void projection_guests(Projection *projection)
         if ((present && !is_guest_primitive(present)) || !projection_check_guest_name(name, NULL)) {
             continue; /* one unlucky name must not make the whole CIB invalid */
         }
-        if (!guest->have_record || !guest->guest->nodes) {
-            if (present) {
-                keep_guest(projection, name);
-            }
-        } else if (present || guest->ready) {
-            put_guest(projection, guest);
+        if (!present && !(guest->have_record && guest->guest->nodes && guest->ready)) {
+            continue;
         }
+        if (guest->have_record && guest->guest->nodes) {
+            put_guest(projection, guest);
+        } else {
+            keep_guest(projection, name);
+        }
+        g_ptr_array_add(placed, guest->guest);
     }
+    put_relations(projection, placed);
 }

@@ -4,7 +4,6 @@
 #include "cluster/projection_parts.h"
 
 #define IPC_LIMIT_MIN 500u /* Pacemaker's default */
-#define HOST_RESERVE_MIB 512
 
 int projection_fencing_delay_s(const ProjectionInput *input)
 {
@@ -64,8 +63,8 @@ static void put_options(Projection *projection)
 static void put_defaults(Projection *projection)
 {
     xmlNode *resources = projection_element("meta_attributes", "hf-rsc-defaults");
-    projection_pair(resources, "migration-threshold", "3");
-    projection_pair(resources, "failure-timeout", "300s");
+    projection_pair(resources, "migration-threshold", G_STRINGIFY(GUEST_RESTART_LIMIT));
+    projection_pair(resources, "failure-timeout", G_STRINGIFY(GUEST_RESTART_WINDOW_S) "s");
     projection_pair(resources, "resource-stickiness", "100");
     projection_pair(resources, "priority", "1");
     projection_put(projection, projection_section(projection, "rsc_defaults"), resources);
@@ -114,7 +113,7 @@ void projection_nodes(Projection *projection)
             continue;
         }
         g_autofree char *id = g_strdup_printf("hf-memory.%s", node->name);
-        g_autofree char *memory = g_strdup_printf("%" G_GINT64_FORMAT, MAX(status->memory_mib - HOST_RESERVE_MIB, 0));
+        g_autofree char *memory = g_strdup_printf("%" G_GINT64_FORMAT, MAX(status->memory_mib - NODE_RESERVE_MIB, 0));
         xmlNode *utilization = projection_element("utilization", id);
         projection_pair(utilization, "memory", memory);
         projection_put(projection, element, utilization);

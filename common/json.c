@@ -294,11 +294,37 @@ static json_t *encode_field(const JsonField *field, gconstpointer member)
     g_return_val_if_reached(NULL);
 }
 
+/* NULL texts are never written. */
+static gboolean is_empty(const JsonField *field, gconstpointer member)
+{
+    switch (field->kind) {
+    case JSON_FIELD_INT:
+        return *(const gint64 *) member == 0;
+    case JSON_FIELD_BOOL:
+        return !*(const gboolean *) member;
+    case JSON_FIELD_ENUM:
+        return *(const int *) member == 0;
+    case JSON_FIELD_STRV: {
+        char *const *strings = *(char *const *const *) member;
+        return !strings || !*strings;
+    }
+    case JSON_FIELD_STRUCTS: {
+        const GPtrArray *elements = *(GPtrArray *const *) member;
+        return !elements || elements->len == 0;
+    }
+    case JSON_FIELD_STRING:
+    case JSON_FIELD_STRUCT:
+        break;
+    }
+    return FALSE;
+}
+
 json_t *json_struct_encode(const JsonStruct *type, gconstpointer in)
 {
     json_t *object = json_object();
     for (const JsonField *field = type->fields; field->name; field++) {
-        json_t *value = encode_field(field, (const char *) in + field->offset);
+        gconstpointer member = (const char *) in + field->offset;
+        json_t *value = field->sparse && is_empty(field, member) ? NULL : encode_field(field, member);
         if (value) {
             json_object_set_new(object, field->name, value);
         }

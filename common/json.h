@@ -38,7 +38,8 @@ typedef struct {
     JsonFieldKind kind;
     gsize offset;
     gboolean required;
-    gint64 min, max;          /* INT */
+    gboolean sparse; /* not written while zero, false or empty: without it a document is what it was before the field */
+    gint64 min, max; /* INT */
     const char *const *names; /* ENUM */
     const JsonStruct *sub;    /* STRUCT, STRUCTS */
 } JsonField;

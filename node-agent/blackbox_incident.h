@@ -81,5 +81,8 @@ GPtrArray *incident_find(const IncidentLog *log, gint64 now_us);
 /* As the API shows it: a summary, or everything with the lines from a minute before to the end. */
 json_t *incident_summary(const Incident *incident);
 json_t *incident_report(const Incident *incident, const IncidentLog *log);
+/* How `guest` was recovered, newest first and at most `max`: of each incident that cost it its node the reason, from,
+ * to, and how long it took from the loss and from its detection until it ran. */
+json_t *incident_recoveries(const GPtrArray *incidents, const char *guest, guint max);
 /* What the report's lines cover. */
 void incident_window(const Incident *incident, gint64 now_us, gint64 *ret_from_us, gint64 *ret_to_us);

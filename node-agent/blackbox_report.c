@@ -270,6 +270,34 @@ json_t *incident_summary(const Incident *incident)
     return object;
 }
 
+static json_t *recovery(const Incident *incident, const IncidentGuest *guest)
+{
+    json_t *object = json_pack("{s:s,s:s,s:s}", "incident", incident->id, "reason", reason_names[incident->reason],
+                               "from", guest->from ? guest->from : incident->node);
+    set_time(object, "began_at", incident->begin_us);
+    set_text(object, "to", guest->to);
+    set_time(object, "started_at", guest->started_us);
+    set_ms(object, "recovery_ms", incident->detected_us, guest->started_us);
+    set_ms(object, "outage_ms", incident->begin_us, guest->started_us);
+    set_text(object, "failure", guest->started_us ? NULL : guest->failure);
+    return object;
+}
+
+json_t *incident_recoveries(const GPtrArray *incidents, const char *name, guint max)
+{
+    json_t *list = json_array();
+    for (guint i = incidents->len; i > 0; i--) {
+        const Incident *incident = incidents->pdata[i - 1];
+        for (guint g = 0; g < incident->guests->len && json_array_size(list) < max; g++) {
+            const IncidentGuest *guest = incident->guests->pdata[g];
+            if (guest->moved && strcmp(guest->name, name) == 0) {
+                json_array_append_new(list, recovery(incident, guest));
+            }
+        }
+    }
+    return list;
+}
+
 /* --- the whole
  * --------------------------------------------------------------------------------------------------------------- */
 

@@ -3,11 +3,12 @@
  * it was planned from. */
 #include "node-agent/verbs.h"
 
-#include "cluster/plan.h"
+#include "cluster/admission.h"
 #include "cluster/projection.h"
 #include "common/error.h"
 #include "common/ident.h"
 #include "node-agent/operation.h"
+#include "node-agent/plan_snapshot.h"
 #include "node-agent/views.h"
 #include "storage/record.h"
 
@@ -15,38 +16,6 @@
 #include <string.h>
 
 #define PLAN_TRIES 5
-
-static void snapshot_take(Daemon *daemon, PlanSnapshot *snapshot)
-{
-    *snapshot = (PlanSnapshot){
-        .nodes = cache_objects(daemon->cache, &node_type, "node/"),
-        .node_statuses = g_ptr_array_new_with_free_func((GDestroyNotify) node_status_free),
-        .guests = cache_objects(daemon->cache, &guest_type, "guest/"),
-        .volumes = cache_objects(daemon->cache, &volume_type, "volume/"),
-        .images = cache_objects(daemon->cache, &image_type, "image/"),
-        .networks = cache_objects(daemon->cache, &network_type, "network/"),
-    };
-    for (guint i = 0; i < snapshot->nodes->len; i++) {
-        const Node *node = snapshot->nodes->pdata[i];
-        g_autofree char *key = g_strdup_printf("status/%s/node", node->name);
-        NodeStatus *status = cache_object(daemon->cache, &node_status_type, key, NULL);
-        if (status && daemon_node_online(daemon, node->name)) {
-            g_ptr_array_add(snapshot->node_statuses, status);
-        } else {
-            node_status_free(status);
-        }
-    }
-}
-
-static void snapshot_clear(PlanSnapshot *snapshot)
-{
-    g_ptr_array_unref(snapshot->nodes);
-    g_ptr_array_unref(snapshot->node_statuses);
-    g_ptr_array_unref(snapshot->guests);
-    g_ptr_array_unref(snapshot->volumes);
-    g_ptr_array_unref(snapshot->images);
-    g_ptr_array_unref(snapshot->networks);
-}
 
 static void record_add_to(StoreTxn *txn, const char *guest)
 {
@@ -86,11 +55,12 @@ static gboolean guest_store(Daemon *daemon, const Guest *guest, const GPtrArray 
 static gboolean guest_plan_and_store(Daemon *daemon, const char *name, const GuestSpec *spec, Operation *operation,
                                      GError **error)
 {
-    PlanSnapshot snapshot;
+    g_auto(PlanSnapshot) snapshot = {0};
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, NULL);
     g_autoptr(Guest) guest = NULL;
     GPtrArray *volumes = NULL;
     g_autofree char *reasons = NULL;
-    snapshot_take(daemon, &snapshot);
+    plan_snapshot_take(daemon, pacemaker, &snapshot);
     gboolean ok = plan_guest(&snapshot, name, spec, &guest, &volumes, &reasons, error);
     if (ok) {
         g_free(operation->stage);
@@ -100,7 +70,6 @@ static gboolean guest_plan_and_store(Daemon *daemon, const char *name, const Gue
     if (volumes) {
         g_ptr_array_unref(volumes);
     }
-    snapshot_clear(&snapshot);
     return ok;
 }
 
@@ -191,18 +160,105 @@ static Guest *guest_for_change(const VerbCall *call, gint64 *ret_revision, char 
     return verb_target_free(call, *ret_target, error) ? g_steal_pointer(&guest) : NULL;
 }
 
+/* A guest that is to run already was admitted once; asked for again it is helped up, whatever room there is now. */
+static gboolean start_is_admitted(const VerbCall *call, const Guest *guest, GError **error)
+{
+    if (guest->spec.desired == GUEST_DESIRED_RUNNING || json_is_true(json_object_get(call->arguments, "force"))) {
+        return TRUE;
+    }
+    g_auto(PlanSnapshot) snapshot = {0};
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
+    plan_snapshot_take(call->daemon, pacemaker, &snapshot);
+    if (!admission_check(&snapshot, guest, error)) {
+        g_prefix_error(error, "not started (--force starts it without the reserve): ");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static json_t *guest_start(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autofree char *target = NULL;
     g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
-    if (!guest) {
+    if (!guest || !start_is_admitted(call, guest, error)) {
         return NULL;
     }
-    /* Forget earlier failures, or Pacemaker would wait for failure-timeout before it tries again. */
+    /* Forget earlier failures, or Pacemaker would keep to the restart limit until they are restart_window_s old. */
     pacemaker_cleanup(call->daemon->runner, guest->name, NULL);
     guest->spec.desired = GUEST_DESIRED_RUNNING;
     return guest_change(call, guest, revision, operation_new("guest.start", target, NULL, NULL), error);
+}
+
+/* The spec with what is to change: null is the default. */
+static json_t *spec_merged(const Guest *guest, json_t *changes, GError **error)
+{
+    static const char *const changeable[] = {
+        "description",   "keep_apart",       "keep_apart_strict", "keep_together", "memory_mib", "priority",
+        "restart_limit", "restart_window_s", "start_after",       "vcpus",         NULL};
+    g_autoptr(json_t) spec = json_struct_encode(&guest_spec_type, &guest->spec);
+    const char *key;
+    json_t *value;
+    if (!json_is_object(changes) || json_object_size(changes) == 0) {
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                            "spec: must be an object of the fields to change");
+        return NULL;
+    }
+    json_object_foreach (changes, key, value) {
+        if (!g_strv_contains(changeable, key)) {
+            g_autofree char *known = g_strjoinv(", ", (char **) changeable);
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                        "spec.%s: cannot be changed like this, only %s can; for the rest there are 'holdfast guest "
+                        "start', 'stop' and 'migrate' and 'holdfast volume grow'",
+                        key, known);
+            return NULL;
+        }
+        if (json_is_null(value)) {
+            json_object_del(spec, key);
+        } else {
+            json_object_set(spec, key, value);
+        }
+    }
+    return g_steal_pointer(&spec);
+}
+
+/* No operation: it is done when it is written, and the projection follows. */
+static gboolean guest_store_spec(const VerbCall *call, const Guest *guest, gint64 *revision, GError **error)
+{
+    g_autofree char *key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
+    g_autofree char *text = object_to_text(&guest_type, guest);
+    if (!store_put(call->daemon->store, key, text, *revision, 0, revision, error)) {
+        return FALSE;
+    }
+    daemon_event(call->daemon, "guest.changed", key + strlen(STORE_ROOT), "its spec was changed by %s", call->user);
+    return TRUE;
+}
+
+static json_t *guest_update(const VerbCall *call, GError **error)
+{
+    gint64 revision = 0;
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", &revision, error);
+    if (guest && guest->deleting) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY, "guest '%s' is being deleted", guest->name);
+        return NULL;
+    }
+    g_autoptr(json_t) merged = guest ? spec_merged(guest, json_object_get(call->arguments, "spec"), error) : NULL;
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
+    g_auto(PlanSnapshot) snapshot = {0};
+    GuestSpec changed = {0};
+    if (!merged || !guest_spec_from_json(merged, &changed, error)) {
+        return NULL;
+    }
+    plan_snapshot_take(call->daemon, pacemaker, &snapshot);
+    gboolean ok = plan_update(&snapshot, guest, &changed, error);
+    if (ok) {
+        json_struct_clear(&guest_spec_type, &guest->spec);
+        guest->spec = changed;
+        ok = guest_store_spec(call, guest, &revision, error);
+    } else {
+        json_struct_clear(&guest_spec_type, &changed);
+    }
+    return ok ? view_guest(call->daemon, guest, revision, pacemaker) : NULL;
 }
 
 static const char *guest_node_now(Daemon *daemon, const Guest *guest, char **ret_storage)
@@ -268,11 +324,11 @@ static json_t *guest_migrate(const VerbCall *call, GError **error)
                     to);
         return NULL;
     }
-    PlanSnapshot snapshot;
-    snapshot_take(call->daemon, &snapshot);
-    gboolean ok = plan_move(&snapshot, guest, to, error);
-    snapshot_clear(&snapshot);
-    return ok ? verb_operation(call, operation_new("guest.migrate", target, to, from), error) : NULL;
+    g_auto(PlanSnapshot) snapshot = {0};
+    plan_snapshot_take(call->daemon, NULL, &snapshot);
+    return plan_move(&snapshot, guest, to, error)
+               ? verb_operation(call, operation_new("guest.migrate", target, to, from), error)
+               : NULL;
 }
 
 static json_t *guest_delete(const VerbCall *call, GError **error)
@@ -383,11 +439,9 @@ static json_t *volume_grow(const VerbCall *call, GError **error)
                             "size_mib: must be the new size as a whole number of MiB");
         return NULL;
     }
-    PlanSnapshot snapshot;
-    snapshot_take(call->daemon, &snapshot);
-    gboolean ok = plan_grow(&snapshot, guest, volume, json_integer_value(size), error);
-    snapshot_clear(&snapshot);
-    if (!ok) {
+    g_auto(PlanSnapshot) snapshot = {0};
+    plan_snapshot_take(call->daemon, NULL, &snapshot);
+    if (!plan_grow(&snapshot, guest, volume, json_integer_value(size), error)) {
         return NULL;
     }
     GuestVolumeSpec *spec = g_ptr_array_index(guest->spec.volumes, volume->index);
@@ -397,15 +451,8 @@ static json_t *volume_grow(const VerbCall *call, GError **error)
 }
 
 const Verb verbs_guest[] = {
-    {"guest.create", guest_create},
-    {"guest.list", guest_list},
-    {"guest.show", guest_show},
-    {"guest.start", guest_start},
-    {"guest.stop", guest_stop},
-    {"guest.migrate", guest_migrate},
-    {"guest.delete", guest_delete},
-    {"volume.list", volume_list},
-    {"volume.show", volume_show},
-    {"volume.grow", volume_grow},
-    {NULL, NULL},
+    {"guest.create", guest_create},   {"guest.list", guest_list},     {"guest.show", guest_show},
+    {"guest.update", guest_update},   {"guest.start", guest_start},   {"guest.stop", guest_stop},
+    {"guest.migrate", guest_migrate}, {"guest.delete", guest_delete}, {"volume.list", volume_list},
+    {"volume.show", volume_show},     {"volume.grow", volume_grow},   {NULL, NULL},
 };

@@ -7,6 +7,7 @@
 #include "common/error.h"
 
 #define LIST_MAX 100
+#define RECOVERIES_MAX 5
 #define LIST_GUESTS_MAX 1500 /* together: an answer has at most 1 MiB */
 
 /* One question at a time: each may read 4 MiB of every node. */
@@ -142,7 +143,23 @@ static json_t *incident_show(const VerbCall *call, GError **error)
     return report;
 }
 
+/* Derived like the incidents they are part of, so a list of guests does not ask for it: one guest's page does. */
+static json_t *guest_recoveries(const VerbCall *call, GError **error)
+{
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", NULL, error);
+    if (!guest) {
+        return NULL;
+    }
+    g_mutex_lock(&reading);
+    g_autoptr(GHashTable) ids = node_ids(call->daemon);
+    g_autoptr(IncidentLog) log = collect(call->daemon, ids, 0, -1);
+    g_mutex_unlock(&reading);
+    g_autoptr(GPtrArray) incidents = incident_find(log, g_get_real_time());
+    return incident_recoveries(incidents, guest->name, RECOVERIES_MAX);
+}
+
 const Verb verbs_incident[] = {
+    {"guest.recoveries", guest_recoveries},
     {"incident.list", incident_list},
     {"incident.show", incident_show},
     {NULL, NULL},

@@ -2,8 +2,10 @@
  * Objects as the API shows them. */
 #include "node-agent/views.h"
 
+#include "cluster/admission.h"
 #include "cluster/fence_secret.h"
 #include "common/error.h"
+#include "node-agent/plan_snapshot.h"
 #include "node-agent/resync.h"
 #include "node-agent/witness.h"
 #include "storage/record.h"
@@ -109,6 +111,19 @@ static json_t *volumes_view(Daemon *daemon, const Guest *guest)
     return volumes;
 }
 
+/* Where it might run, as far as its data go. */
+static gboolean given_up(const Guest *guest, const Record *record, const PacemakerStatus *pacemaker)
+{
+    const char *nodes[GUEST_REPLICAS_MAX + 1] = {NULL};
+    guint n = 0;
+    for (char **node = guest->nodes; node && *node && n < GUEST_REPLICAS_MAX; node++) {
+        if (record_is_in_sync(record, *node)) {
+            nodes[n++] = *node;
+        }
+    }
+    return guest->spec.desired == GUEST_DESIRED_RUNNING && pacemaker_status_given_up(pacemaker, guest->name, nodes);
+}
+
 static const char *guest_state(const Guest *guest, const Record *record, const PacemakerResource *resource,
                                const PacemakerStatus *pacemaker)
 {
@@ -130,7 +145,7 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
                : g_str_has_prefix(resource->pending, "Start") ? "starting"
                                                               : "running";
     }
-    if (resource->failed || resource->blocked) {
+    if (resource->failed || resource->blocked || given_up(guest, record, pacemaker)) {
         return "failed";
     }
     return resource->node ? "running" : guest->spec.desired == GUEST_DESIRED_RUNNING ? "starting" : "stopped";
@@ -181,6 +196,24 @@ static gboolean ha_armed(Daemon *daemon)
     return nodes->len > 1;
 }
 
+static gint64 restart_window_s(const GuestSpec *spec)
+{
+    return spec->restart_window_s > 0 ? spec->restart_window_s : GUEST_RESTART_WINDOW_S;
+}
+
+static void add_restart_limit(json_t *conditions, const Guest *guest, const PacemakerStatus *pacemaker)
+{
+    g_autofree char *reached = pacemaker ? pacemaker_status_limit_reached(pacemaker, guest->name) : NULL;
+    if (reached) {
+        json_array_append_new(
+            conditions,
+            json_sprintf("restart limit reached: it failed %s and is not started there until its last failure is "
+                         "%" G_GINT64_FORMAT " s old; find the cause (the failures are listed here), then 'holdfast "
+                         "guest start %s' forgets them and starts it at once",
+                         reached, restart_window_s(&guest->spec), guest->name));
+    }
+}
+
 static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const PacemakerStatus *pacemaker)
 {
     json_t *conditions = json_array();
@@ -194,6 +227,7 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Pacema
             json_array_append_new(conditions, json_sprintf("%s: %s", *node, status->condition));
         }
     }
+    add_restart_limit(conditions, guest, pacemaker);
     for (char **failure = pacemaker ? pacemaker->failures : NULL; failure && *failure; failure++) {
         if (strstr(*failure, guest->name)) {
             json_array_append_new(conditions, json_string(*failure));
@@ -236,6 +270,16 @@ static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const Pacem
                      "volumes", volumes_view(daemon, guest), "conditions", guest_conditions(daemon, guest, pacemaker));
 }
 
+/* With the limits that hold, also where the document leaves them at the default. */
+static json_t *spec_view(const GuestSpec *spec)
+{
+    json_t *view = json_struct_encode(&guest_spec_type, spec);
+    gint64 limit = spec->restart_limit > 0 ? spec->restart_limit : GUEST_RESTART_LIMIT;
+    json_object_set_new(view, "restart_limit", json_integer(limit));
+    json_object_set_new(view, "restart_window_s", json_integer(restart_window_s(spec)));
+    return view;
+}
+
 json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const PacemakerStatus *pacemaker)
 {
     json_t *nodes = json_array();
@@ -244,8 +288,7 @@ json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const Pa
     }
     return json_pack("{s:s,s:s?,s:s?,s:I,s:o,s:o,s:o}", "name", guest->name, "uuid", guest->uuid, "created_at",
                      guest->created_at, "revision", (json_int_t) revision, "nodes", nodes, "spec",
-                     json_struct_encode(&guest_spec_type, &guest->spec), "status",
-                     guest_status_view(daemon, guest, pacemaker));
+                     spec_view(&guest->spec), "status", guest_status_view(daemon, guest, pacemaker));
 }
 
 static void add_problem(json_t *problems, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -300,6 +343,16 @@ static void guest_problems(json_t *problems, const json_t *guest)
     }
 }
 
+static void reserve_problems(json_t *problems, Daemon *daemon, const PacemakerStatus *pacemaker)
+{
+    g_auto(PlanSnapshot) snapshot = {0};
+    plan_snapshot_take(daemon, pacemaker, &snapshot);
+    g_auto(GStrv) texts = admission_problems(&snapshot);
+    for (char **text = texts; *text; text++) {
+        add_problem(problems, "%s", *text);
+    }
+}
+
 json_t *view_status(Daemon *daemon)
 {
     g_autoptr(GError) error = NULL;
@@ -319,6 +372,7 @@ json_t *view_status(Daemon *daemon)
     if (no_reserve) {
         add_problem(problems, "%s", no_reserve);
     }
+    reserve_problems(problems, daemon, pacemaker);
     for (guint i = 0; i < nodes->len; i++) {
         json_t *node = view_node(daemon, nodes->pdata[i], pacemaker);
         node_problems(problems, node);

@@ -2,6 +2,7 @@
  * `holdfast guest ...`. */
 #include "webui-api/cli/cli.h"
 #include "webui-api/cli/guest_spec.h"
+#include "webui-api/cli/table.h"
 #include "webui-api/cli/view.h"
 
 static gboolean run_create(Cli *cli, GError **error)
@@ -50,6 +51,54 @@ static void print_networks(const json_t *guest)
     }
 }
 
+static void print_list(const char *label, const json_t *names, const char *more)
+{
+    g_autofree char *text = cli_join(names);
+    g_autofree char *whole = text ? g_strconcat(text, more, NULL) : NULL;
+    if (whole) {
+        cli_print_field(label, whole);
+    }
+}
+
+/* The rules of its recovery; a node of an older version does not tell them all. */
+static void print_rules(const json_t *guest)
+{
+    g_autofree char *priority = g_strdup_printf("%" G_GINT64_FORMAT, cli_number(guest, "spec.priority"));
+    g_autofree char *restarts =
+        g_strdup_printf("%" G_GINT64_FORMAT " failures on a node, forgotten %" G_GINT64_FORMAT " s after the last",
+                        cli_number(guest, "spec.restart_limit"), cli_number(guest, "spec.restart_window_s"));
+    cli_print_field("Priority", cli_get(guest, "spec.priority") ? priority : NULL);
+    print_list("Starts after", cli_get(guest, "spec.start_after"), "");
+    print_list("Kept apart", cli_get(guest, "spec.keep_apart"),
+               cli_true(guest, "spec.keep_apart_strict") ? " (strictly)" : "");
+    print_list("Kept with", cli_get(guest, "spec.keep_together"), "");
+    if (cli_get(guest, "spec.restart_limit")) {
+        cli_print_field("Restarts", restarts);
+    }
+}
+
+/* "2026-01-02T03:04:05.000Z silent: n1 to n2, running 5.2 s after detection, 6.3 s after the loss" */
+static void print_recoveries(const json_t *guest)
+{
+    const json_t *recoveries = cli_get(guest, "recoveries");
+    for (size_t i = 0; i < json_array_size(recoveries); i++) {
+        const json_t *each = json_array_get(recoveries, i);
+        const char *at = cli_text(each, "began_at"), *reason = cli_text(each, "reason");
+        const char *from = cli_text(each, "from"), *to = cli_text(each, "to"), *failure = cli_text(each, "failure");
+        g_autoptr(GString) text = g_string_new(NULL);
+        g_string_append_printf(text, "%s %s: %s to %s, ", at ? at : "?", reason ? reason : "?", from ? from : "?",
+                               to ? to : "nowhere");
+        if (cli_get(each, "recovery_ms")) {
+            g_autofree char *detection = units_from_ms(cli_number(each, "recovery_ms"));
+            g_autofree char *outage = units_from_ms(cli_number(each, "outage_ms"));
+            g_string_append_printf(text, "running %s after detection, %s after the loss", detection, outage);
+        } else {
+            g_string_append_printf(text, "not seen running%s%s", failure ? ": " : "", failure ? failure : "");
+        }
+        cli_print_field("Recovered", text->str);
+    }
+}
+
 static void print_guest(const json_t *guest)
 {
     g_autofree char *protection = view_protection(guest);
@@ -70,6 +119,8 @@ static void print_guest(const json_t *guest)
     cli_print_field("Machine", machine);
     print_disks(guest);
     print_networks(guest);
+    print_rules(guest);
+    print_recoveries(guest);
     for (size_t i = 0; i < json_array_size(conditions); i++) {
         cli_print_field("Note", json_string_value(json_array_get(conditions, i)));
     }
@@ -80,7 +131,13 @@ static void print_guest(const json_t *guest)
 static gboolean run_show(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], NULL);
+    g_autofree char *recoveries_path = cli_path("guests", cli->words[0], "recoveries", NULL);
     g_autoptr(json_t) guest = cli_fetch(cli, path, error);
+    /* A node of an older version does not know them; the guest is what was asked for. */
+    g_autoptr(json_t) recoveries = guest ? cli_fetch(cli, recoveries_path, NULL) : NULL;
+    if (recoveries) {
+        json_object_set(guest, "recoveries", recoveries);
+    }
     if (!guest || cli_print_json(cli, guest)) {
         return guest != NULL;
     }
@@ -88,10 +145,22 @@ static gboolean run_show(Cli *cli, GError **error)
     return TRUE;
 }
 
+static gboolean run_set(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], NULL);
+    g_autoptr(json_t) body = guest_set_body(cli, error);
+    g_autoptr(json_t) guest = body ? cli_http_request(cli->http, "PATCH", path, body, error) : NULL;
+    if (guest && !cli_print_json(cli, guest)) {
+        cli_print("guest %s is changed; `holdfast guest show %s` tells how it stands\n", cli->words[0], cli->words[0]);
+    }
+    return guest != NULL;
+}
+
 static gboolean run_start(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], "actions", "start", NULL);
-    return cli_operate(cli, "POST", path, NULL, error);
+    g_autoptr(json_t) body = cli_flag(cli, "force") ? json_pack("{s:b}", "force", 1) : NULL;
+    return cli_operate(cli, "POST", path, body, error);
 }
 
 static gboolean run_stop(Cli *cli, GError **error)
@@ -129,6 +198,11 @@ static gboolean run_delete(Cli *cli, GError **error)
     return cli_operate(cli, "DELETE", path, NULL, error);
 }
 
+static const CliOption start_options[] = {
+    {"force", '\0', CLI_OPTION_FLAG, NULL, "also without room for all once a node is lost"},
+    {.name = NULL},
+};
+
 static const CliOption stop_options[] = {
     {"force", '\0', CLI_OPTION_FLAG, NULL, "switch it off instead of asking it to shut down"},
     {.name = NULL},
@@ -143,7 +217,9 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "list", "", 0, 0, NULL, "the guests, where they run and how protected they are", run_list},
     {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
     {"guest", "create", "[NAME]", 0, 1, guest_spec_options, "make a guest and start it", run_create},
-    {"guest", "start", "NAME", 1, 1, NULL, "start it and keep it running", run_start},
+    {"guest", "set", "NAME KEY=VALUE...", 2, 16, NULL,
+     "change priority, start_after=A,B, keep_apart, keep_together, memory ...; KEY= is the default", run_set},
+    {"guest", "start", "NAME", 1, 1, start_options, "start it and keep it running; forgets its failures", run_start},
     {"guest", "stop", "NAME", 1, 1, stop_options, "shut it down and keep it stopped", run_stop},
     {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},
     {"guest", "reattach", "NAME", 1, 1, reattach_options, "use a disk again that failed and was repaired",

@@ -8,3 +8,5 @@ extern const CliOption guest_spec_options[];
 
 /* {"name", "spec"}. INVALID names the option. Caller owns the result. */
 json_t *guest_spec_body(const Cli *cli, GError **error);
+/* The body of `guest set NAME KEY=VALUE...`; INVALID names the word or the key. */
+json_t *guest_set_body(const Cli *cli, GError **error);

@@ -13,6 +13,14 @@ static const RouteField guest_create_body[] = {
     {"spec", ROUTE_FIELD_OBJECT, TRUE, 0, 0, NULL},
     {.name = NULL},
 };
+static const RouteField guest_update_body[] = {
+    {"spec", ROUTE_FIELD_OBJECT, TRUE, 0, 0, NULL},
+    {.name = NULL},
+};
+static const RouteField guest_start_body[] = {
+    {"force", ROUTE_FIELD_BOOL, FALSE, 0, 0, NULL},
+    {.name = NULL},
+};
 static const RouteField guest_stop_body[] = {
     {"force", ROUTE_FIELD_BOOL, FALSE, 0, 0, NULL},
     {.name = NULL},
@@ -78,8 +86,10 @@ static const Route routes[] = {
     {"GET", API "/guests", ROUTE_CALL, "guest.list", 200, NULL, NULL},
     {"POST", API "/guests", ROUTE_CALL, "guest.create", 202, guest_create_body, NULL},
     {"GET", API "/guests/{name}", ROUTE_CALL, "guest.show", 200, NULL, NULL},
+    {"PATCH", API "/guests/{name}", ROUTE_CALL, "guest.update", 200, guest_update_body, NULL},
+    {"GET", API "/guests/{name}/recoveries", ROUTE_CALL, "guest.recoveries", 200, NULL, NULL},
     {"DELETE", API "/guests/{name}", ROUTE_CALL, "guest.delete", 202, NULL, NULL},
-    {"POST", API "/guests/{name}/actions/start", ROUTE_CALL, "guest.start", 202, no_fields, NULL},
+    {"POST", API "/guests/{name}/actions/start", ROUTE_CALL, "guest.start", 202, guest_start_body, NULL},
     {"POST", API "/guests/{name}/actions/stop", ROUTE_CALL, "guest.stop", 202, guest_stop_body, NULL},
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
     {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},

@@ -17,6 +17,10 @@ static const struct {
     const char *text;
 } golden[] = {
     {&guest_spec_type, GOLDEN_SPEC},
+    {&guest_spec_type,
+     "{\"desired_state\":\"stopped\",\"engine\":\"qemu\",\"keep_apart\":[\"db2\",\"db3\"],\"keep_apart_strict\":true,"
+     "\"keep_together\":[\"cache\"],\"memory_mib\":512,\"nics\":[],\"priority\":7,\"replicas\":1,\"restart_limit\":100,"
+     "\"restart_window_s\":86400,\"start_after\":[\"dns\"],\"vcpus\":2,\"volumes\":[]}"},
     {&guest_type,
      "{\"created_at\":\"2026-01-02T03:04:05.000Z\",\"deleting\":true,\"drbd_secret\":\"00ff\",\"name\":\"web1\","
      "\"nodes\":[\"n1\",\"n2\"],\"preferred_node\":\"n2\",\"slot\":7,\"spec\":" GOLDEN_SPEC
@@ -158,6 +162,11 @@ static void test_spec_good(void)
         {"[{\"size_mib\":4}]",
          ",\"priority\":0,\"nics\":[{\"network\":\"abcdefghijkl\",\"mac\":\"52:54:00:aB:CD:ef\"}]"},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"a\"},{\"network\":\"a\"}]"},
+        {"[{\"size_mib\":4}]", ",\"restart_window_s\":60,\"restart_limit\":1"},
+        {"[{\"size_mib\":4}]", ",\"restart_window_s\":0,\"restart_limit\":0,\"keep_apart_strict\":false"},
+        {"[{\"size_mib\":4}]", ",\"keep_apart\":[\"a\"],\"keep_apart_strict\":true,\"keep_together\":[\"b\"]"},
+        {"[{\"size_mib\":4}]",
+         ",\"start_after\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\"],\"keep_apart\":[\"a\"]"},
     };
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
         GuestSpec spec;
@@ -211,6 +220,20 @@ static void test_spec_bad(void)
         {"[{\"size_mib\":4}]", ",\"desired_state\":\"paused\"", "spec.desired_state: must be one of stopped, running"},
         {"[{\"size_mib\":4}]", ",\"desired\":\"running\"", "spec.desired: unknown field"},
         {"[{\"size_mib\":4}]", ",\"nics\":[{}]", "spec.nics[0].network: is missing"},
+        {"[{\"size_mib\":4}]", ",\"start_after\":\"a\"", "spec.start_after: must be an array of strings"},
+        {"[{\"size_mib\":4}]", ",\"start_after\":[\"A\"]", "spec.start_after: 'A' must be"},
+        {"[{\"size_mib\":4}]", ",\"start_after\":[\"a\",\"b\",\"a\"]", "spec.start_after: names 'a' twice"},
+        {"[{\"size_mib\":4}]", ",\"start_after\":[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\",\"i\"]",
+         "spec.start_after: must be at most 8 guests, not 9"},
+        {"[{\"size_mib\":4}]", ",\"keep_together\":[\"a\",\"b\"],\"keep_apart\":[\"b\"]",
+         "spec.keep_apart: 'b' is in spec.keep_together too: leave it out of one of them"},
+        {"[{\"size_mib\":4}]", ",\"keep_apart_strict\":true",
+         "spec.keep_apart_strict: needs spec.keep_apart, the guests it is about"},
+        {"[{\"size_mib\":4}]", ",\"restart_limit\":101", "spec.restart_limit: must be between 0 and 100, not 101"},
+        {"[{\"size_mib\":4}]", ",\"restart_limit\":-1", "spec.restart_limit: must be between 0 and 100, not -1"},
+        {"[{\"size_mib\":4}]", ",\"restart_window_s\":59",
+         "spec.restart_window_s: must be 0 (the default, 300) or between 60 and 86400, not 59"},
+        {"[{\"size_mib\":4}]", ",\"restart_window_s\":86401", "spec.restart_window_s: must be between 0 and 86400"},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"LAN\"}]", "spec.nics[0].network: "},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"abcdefghijklm\"}]", "spec.nics[0].network: "},
         {"[{\"size_mib\":4}]", ",\"nics\":[{\"network\":\"a\"},{\"network\":\"a\",\"mac\":\"52:54:00:12:34\"}]",

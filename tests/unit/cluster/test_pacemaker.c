@@ -45,6 +45,11 @@ static void test_status(void)
     g_assert_null(pacemaker_status_resource(status, "absent"));
     /* One line for the failed monitor, one for n3: not the older failure, not that of n2, which is clean again. */
     g_assert_cmpuint(g_strv_length(status->failures), ==, 2);
+    g_assert_cmpuint(status->fail_counts->len, ==, 1);
+    const PacemakerFailCount *fail_count = status->fail_counts->pdata[0];
+    g_assert_cmpstr(fail_count->resource, ==, "db1");
+    g_assert_cmpstr(fail_count->node, ==, "n2");
+    g_assert_true(fail_count->count == 1 && fail_count->limit == 3);
     g_assert_cmpstr(status->failures[0], ==,
                     "db1_monitor_10000 on n2: error (complete): guest 'db1': 1 < 2 && so, 2026-11-20 20:26:27Z");
     g_assert_cmpstr(status->failures[1], ==, "fencing (off) of n3 failed: no confirmation, 2026-11-20 20:23:37Z");
@@ -75,6 +80,60 @@ static void test_status_corners(void)
     g_assert_cmpuint(two->n_running_on, ==, 2);
     g_assert_true(two->failed);
     g_assert_cmpstr(two->node, ==, "n1");
+}
+
+#define COUNTED(node, count)                                                                                           \
+    "<node name=\"" node "\"><resource_history id=\"web1\" migration-threshold=\"3\" fail-count=\"" count "\"/>"       \
+    "<resource_history id=\"db1\" migration-threshold=\"3\"/></node>"
+
+/* n1 and n2 are there, n3 is away, n4 in standby. */
+static PacemakerStatus *counted(const char *resource, const char *history)
+{
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = g_strdup_printf(
+        "<pacemaker-result><summary/><nodes><node name=\"n1\" online=\"true\"/><node name=\"n2\" "
+        "online=\"true\"/><node "
+        "name=\"n3\" online=\"false\"/><node name=\"n4\" online=\"true\" "
+        "standby=\"true\"/></nodes><resources>%s</resources><node_history>%s</node_history></pacemaker-result>",
+        resource, history);
+    PacemakerStatus *status = pacemaker_status_parse(text, &error);
+    g_assert_no_error(error);
+    return status;
+}
+
+static void test_restart_limit(void)
+{
+    static const char stopped[] = "<resource id=\"web1\" role=\"Stopped\" nodes_running_on=\"0\"/>";
+    static const struct {
+        const char *resource, *history, *nodes, *reached;
+        gboolean given_up;
+    } cases[] = {
+        {stopped, "", "n1 n2", NULL, FALSE},
+        {stopped, COUNTED("n1", "2"), "n1 n2", NULL, FALSE},
+        {stopped, COUNTED("n1", "3"), "n1 n2", "3 times on n1", FALSE}, /* the other one is left */
+        {stopped, COUNTED("n1", "3") COUNTED("n2", "4"), "n1 n2", "3 times on n1, 4 times on n2", TRUE},
+        {stopped, COUNTED("n1", "3") COUNTED("n2", "2"), "n1 n2", "3 times on n1", FALSE},
+        {stopped, COUNTED("n1", "3"), "n1", "3 times on n1", TRUE}, /* the other replica is out of sync */
+        {stopped, COUNTED("n1", "3"), "n1 n3", "3 times on n1", TRUE},
+        {stopped, COUNTED("n1", "3"), "n4 n1", "3 times on n1", TRUE},
+        {stopped, COUNTED("n1", "INFINITY") COUNTED("n2", "1000000"), "n1 n2", "for good on n1, for good on n2", TRUE},
+        {stopped, "", "n3 n4", NULL, FALSE}, /* waits for a node, not for a person */
+        {"<resource id=\"web1\" role=\"Stopped\" pending=\"Starting\"/>", COUNTED("n1", "3"), "n1", "3 times on n1",
+         FALSE},
+        {"<resource id=\"web1\" role=\"Started\" nodes_running_on=\"1\"><node name=\"n2\"/></resource>",
+         COUNTED("n1", "3"), "n1 n2", "3 times on n1", FALSE},
+        {"", COUNTED("n1", "3"), "n1", "3 times on n1", FALSE},
+    };
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autoptr(PacemakerStatus) status = counted(cases[i].resource, cases[i].history);
+        g_auto(GStrv) nodes = g_strsplit(cases[i].nodes, " ", -1);
+        g_autofree char *reached = pacemaker_status_limit_reached(status, "web1");
+        g_autofree char *other = pacemaker_status_limit_reached(status, "db1");
+        g_test_message("case %u", i);
+        g_assert_cmpstr(reached, ==, cases[i].reached);
+        g_assert_null(other);
+        g_assert_cmpint(pacemaker_status_given_up(status, "web1", (const char *const *) nodes), ==, cases[i].given_up);
+    }
 }
 
 static void test_status_bad(void)
@@ -195,6 +254,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/pacemaker/status", test_status);
     g_test_add_func("/pacemaker/status-corners", test_status_corners);
+    g_test_add_func("/pacemaker/restart-limit", test_restart_limit);
     g_test_add_func("/pacemaker/status-bad", test_status_bad);
     g_test_add_func("/pacemaker/clean-down", test_clean_down);
     g_test_add_func("/pacemaker/programs", test_programs);

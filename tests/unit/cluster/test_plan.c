@@ -61,6 +61,7 @@ static Guest *add_guest(PlanSnapshot *snapshot, const char *name, gint64 slot, c
     guest->slot = slot;
     guest->nodes = g_strsplit(nodes, " ", -1);
     guest->spec.memory_mib = memory_mib;
+    guest->spec.desired = GUEST_DESIRED_RUNNING;
     g_ptr_array_add(snapshot->guests, guest);
     return guest;
 }
@@ -274,7 +275,7 @@ static void test_pool(void)
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool has 500 MiB free of 1000 MiB, "
                  "the volumes "
-                 "need 504 MiB)");
+                 "need 504 MiB): ask for less, or stop or delete guests there");
     status->pool_used_permille = 899;
     assert_nodes(snapshot, "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":100}]}", "n1");
     status->pool_used_permille = 900;
@@ -282,14 +283,14 @@ static void test_pool(void)
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 90 % full (metadata 0 %), "
                  "nothing new "
-                 "from 90 % on)");
+                 "from 90 % on): ask for less, or stop or delete guests there");
     status->pool_used_permille = 0;
     status->pool_metadata_permille = 950;
     assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"replicas\":1,\"volumes\":[{\"size_mib\":4}]}",
                  HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 1 needs as many usable nodes, there are 0 (n1: its pool is 0 % full (metadata 95 %), "
                  "nothing new "
-                 "from 90 % on)");
+                 "from 90 % on): ask for less, or stop or delete guests there");
 }
 
 static void test_memory(void)
@@ -304,9 +305,80 @@ static void test_memory(void)
     assert_fails(snapshot, "web1", "{\"memory_mib\":257,\"volumes\":[{\"size_mib\":4}]}", HOLDFAST_ERROR_NO_SPACE,
                  "spec.replicas: 2 needs as many usable nodes, there is 1 (n2: usable, 1000 MiB of pool free, 5400 MiB "
                  "of memory "
-                 "left; n1: it has 2048 MiB memory, 512 MiB reserved and 1280 MiB promised to guests that may run "
-                 "there; this guest "
-                 "needs 257 MiB)");
+                 "left; n1: it has 1536 MiB memory for guests, and those there need 1280 MiB if n2 is lost; this guest "
+                 "needs 257 MiB): ask for less, or stop or delete guests there");
+}
+
+/* Company and distance count before room; what does not exist or contradicts is refused. */
+static void test_relations(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
+    add_node(snapshot, "n4", 10000, 0, 4096);
+    add_guest(snapshot, "a", 1, "n3 n4", 10);
+    assert_nodes(snapshot, SPEC_PLAIN, "n1 n2");
+    assert_nodes(snapshot, "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"keep_together\":[\"a\"]}", "n3 n4");
+    add_guest(snapshot, "b", 2, "n1 n3", 10);
+    assert_nodes(
+        snapshot,
+        "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"keep_together\":[\"a\"],\"keep_apart\":[\"b\"]}",
+        "n4 n2");
+    assert_fails(snapshot, "web1", "{\"memory_mib\":256,\"volumes\":[{\"size_mib\":100}],\"start_after\":[\"x\"]}",
+                 HOLDFAST_ERROR_NOT_FOUND,
+                 "spec.start_after: there is no guest 'x'; 'holdfast guest list' shows what there is");
+}
+
+/* A guest a (256 MiB) on n1 n2 whose spec becomes what the rest of the text makes of it. */
+static void assert_update(const PlanSnapshot *snapshot, const char *spec_text, int code, const char *message)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(json_t) json = json_text_parse(spec_text, -1, "spec", NULL);
+    GuestSpec spec;
+    g_assert_true(guest_spec_from_json(json, &spec, &error));
+    gboolean ok = plan_update(snapshot, snapshot->guests->pdata[0], &spec, &error);
+    g_assert_cmpint(ok, ==, !message);
+    if (message) {
+        g_assert_error(error, HOLDFAST_ERROR, code);
+        g_assert_cmpstr(error->message, ==, message);
+    }
+    json_struct_clear(&guest_spec_type, &spec);
+}
+
+#define UPDATE(memory, rest)                                                                                           \
+    "{\"memory_mib\":" memory ",\"desired_state\":\"stopped\",\"volumes\":[{\"size_mib\":4}]" rest "}"
+
+static void test_update(void)
+{
+    g_autoptr(PlanSnapshot) snapshot = snapshot_usual();
+    Guest *a = add_guest(snapshot, "a", 1, "n1 n2", 256);
+    add_guest(snapshot, "b", 2, "n1 n3", 3000);
+    a->spec.vcpus = 1;
+    g_autoptr(GHashTable) homes = g_hash_table_new(g_str_hash, g_str_equal);
+    snapshot->homes = homes;
+    g_hash_table_insert(homes, "a", "n1");
+    g_hash_table_insert(homes, "b", "n1");
+    assert_update(snapshot, UPDATE("256", ",\"priority\":7,\"start_after\":[\"b\"],\"keep_apart\":[\"b\"]"), 0, NULL);
+    assert_update(snapshot, UPDATE("256", ",\"start_after\":[\"a\"]"), HOLDFAST_ERROR_INVALID,
+                  "spec.start_after: names guest 'a' itself");
+    assert_update(snapshot, UPDATE("256", ",\"keep_apart\":[\"b\"],\"keep_apart_strict\":true"), HOLDFAST_ERROR_REFUSED,
+                  "spec.keep_apart_strict: 'a' and 'b' both run on n1: move one of them first with 'holdfast guest "
+                  "migrate'");
+    assert_update(snapshot, UPDATE("128", ""), HOLDFAST_ERROR_REFUSED,
+                  "spec.memory_mib: guest 'a' is not stopped, and changes from 256 to 128 only while it is: 'holdfast "
+                  "guest stop a' first");
+    a->spec.desired = GUEST_DESIRED_STOPPED; /* and is on its way down */
+    assert_update(snapshot, UPDATE("256", ",\"vcpus\":2"), HOLDFAST_ERROR_REFUSED,
+                  "spec.vcpus: guest 'a' is not stopped, and changes from 1 to 2 only while it is: 'holdfast guest "
+                  "stop a' first");
+    g_hash_table_remove(homes, "a");
+    assert_update(snapshot, UPDATE("256", ",\"keep_apart\":[\"b\"],\"keep_apart_strict\":true"), 0, NULL);
+    assert_update(snapshot, UPDATE("584", ",\"vcpus\":2"), 0, NULL); /* 4096 - 512 - 3000 */
+    assert_update(snapshot, UPDATE("585", ""), HOLDFAST_ERROR_NO_SPACE,
+                  "spec.memory_mib: node n1 has no room for guest 'a' with the loss of any one node in reserve: it has "
+                  "3584 MiB memory for guests, and those there need 3000 MiB; this guest needs 585 MiB. Stop a guest "
+                  "there, move one whose replicas are elsewhere too, or give this one less with 'holdfast guest set'");
+    a->spec.memory_mib = 1000; /* too much already: less of it is welcome all the same */
+    assert_update(snapshot, UPDATE("900", ""), 0, NULL);
+    snapshot->homes = NULL;
 }
 
 static void test_too_few_nodes(void)
@@ -505,6 +577,8 @@ int main(int argc, char **argv)
     g_test_add_func("/plan/pool", test_pool);
     g_test_add_func("/plan/memory", test_memory);
     g_test_add_func("/plan/too-few-nodes", test_too_few_nodes);
+    g_test_add_func("/plan/relations", test_relations);
+    g_test_add_func("/plan/update", test_update);
     g_test_add_func("/plan/kvm-wanted", test_kvm_wanted);
     g_test_add_func("/plan/image-holder", test_image_holder);
     g_test_add_func("/plan/image-away", test_image_away);

@@ -348,6 +348,216 @@ static void test_unready_guest_stays(Fixture *fixture, gconstpointer data G_GNUC
     g_assert_null(strstr(new_unrecorded, "web1"));
 }
 
+static char **list_of(const char *names)
+{
+    return g_strsplit(names, ",", -1);
+}
+
+/* Short of memory after a loss, the guests of higher priority have it: one of lower priority is stopped for them. */
+static void test_priority_when_short(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    static const struct {
+        gint64 first, second;
+        const char *says;
+    } cases[] = {{500, 100, "Stop low ( n2 )"}, {100, 500, "Stop high ( n1 )"}};
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *live = read_data("live-fresh.xml");
+        g_ptr_array_set_size(fixture->input.guests, 0);
+        ProjectionGuest *high = add_guest(fixture, "high", "n1", "n2"), *low = add_guest(fixture, "low", "n2", "n3");
+        high->guest->spec.memory_mib = low->guest->spec.memory_mib = 2000;
+        high->guest->spec.priority = cases[i].first;
+        low->guest->spec.priority = cases[i].second;
+        memset(low->record.in_sync[1], 0, RECORD_NAME_MAX); /* so that it has nowhere else to go */
+        if (!fixture->input.node_statuses) {
+            know_memory(fixture, 3000);
+        }
+        g_autofree char *cib = desired(fixture, live);
+        g_autofree char *running = NULL;
+        g_autofree char *started = simulate(fixture, cib, NULL, &running);
+        if (!started) {
+            return;
+        }
+        g_autofree char *failed = simulate(fixture, running, "n1", NULL);
+        assert_says(failed, cases[i].says, TRUE);
+    }
+}
+
+/* db after dns: sorted when both start, and db neither waits for a dns that is not to run nor stops or moves with it.
+ */
+static void test_start_after(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    ProjectionGuest *dns = add_guest(fixture, "dns", "n1", "n2"), *db = add_guest(fixture, "db", "n1", "n3");
+    db->guest->spec.start_after = list_of("dns,nobody");
+    g_autofree char *cib = desired(fixture, live);
+    g_assert_nonnull(strstr(cib, "<rsc_order id=\"hf-order.db.dns\" first=\"dns\" first-action=\"start\" then=\"db\" "
+                                 "then-action=\"start\" kind=\"Optional\" symmetrical=\"false\"/>"));
+    g_assert_null(strstr(cib, "nobody"));
+    g_autofree char *running = NULL;
+    g_autofree char *started = simulate(fixture, cib, NULL, &running);
+    if (!started) {
+        return;
+    }
+    g_autofree char *failed = simulate(fixture, running, "n1", NULL);
+    const char *texts[] = {started, failed};
+    for (guint i = 0; i < G_N_ELEMENTS(texts); i++) {
+        const char *first = strstr(texts[i], "dns             start on "),
+                   *then = strstr(texts[i], "db              start on ");
+        g_assert_true(first && then && first < then);
+    }
+    dns->guest->spec.desired = GUEST_DESIRED_STOPPED;
+    g_autofree char *stopped = desired(fixture, running);
+    g_autofree char *without = simulate(fixture, stopped, NULL, NULL);
+    assert_says(without, "Stop dns ( n1 )", TRUE);
+    assert_says(without, "db ( n", FALSE);
+    g_autofree char *alone = desired(fixture, live);
+    g_autofree char *started_alone = simulate(fixture, alone, NULL, NULL);
+    assert_says(started_alone, "Start db ( n1 )", TRUE);
+
+    g_strfreev(db->guest->spec.start_after);
+    db->guest->spec.start_after = NULL;
+    g_autofree char *forgotten = desired(fixture, cib);
+    g_assert_null(strstr(forgotten, "hf-order."));
+    db->guest->spec.start_after = list_of("dns");
+    g_ptr_array_remove_index(fixture->input.guests, 0); /* dns is deleted */
+    g_autofree char *deleted = desired(fixture, cib);
+    g_assert_null(strstr(deleted, "hf-order."));
+}
+
+/* Two guests on the same two nodes: apart while there is a choice, on one node rather than not at all, and one that
+ * runs is not moved when the choice is back. */
+static void test_keep_apart(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    add_guest(fixture, "a", "n1", "n2");
+    ProjectionGuest *b = add_guest(fixture, "b", "n1", "n2");
+    b->guest->spec.keep_apart = list_of("a");
+    know_memory(fixture, 8192);
+    g_autofree char *cib = desired(fixture, live);
+    g_autofree char *apart = NULL, *both = NULL;
+    g_autofree char *started = simulate(fixture, cib, NULL, &apart);
+    if (!started) {
+        return;
+    }
+    assert_says(started, "Start a ( n1 )", TRUE);
+    assert_says(started, "Start b ( n2 )", TRUE);
+    g_autofree char *failed = simulate(fixture, apart, "n1", NULL);
+    assert_says(failed, "a ( n1 -> n2 )", TRUE);
+
+    b->guest->spec.keep_apart_strict = TRUE;
+    g_autofree char *strict = desired(fixture, apart);
+    g_autofree char *strictly = simulate(fixture, strict, "n1", NULL);
+    assert_says(strictly, "Fence (off) n1", TRUE);
+    assert_says(strictly, "a ( n1 -> n2 )", TRUE); /* the more important one runs, the other goes down for it */
+    assert_says(strictly, "Stop b ( n2 )", TRUE);
+
+    b->guest->spec.keep_apart_strict = FALSE;
+    g_clear_pointer(&b->guest->spec.keep_apart, g_strfreev);
+    g_autofree char *free_cib = desired(fixture, live);
+    g_autofree char *crowded = simulate(fixture, free_cib, NULL, &both);
+    assert_says(crowded, "Start a ( n1 )", TRUE);
+    assert_says(crowded, "Start b ( n1 )", TRUE);
+    b->guest->spec.keep_apart = list_of("a");
+    g_autofree char *wished = desired(fixture, both);
+    g_autofree char *stays = simulate(fixture, wished, NULL, NULL);
+    assert_says(stays, "b ( n1", FALSE);
+    assert_says(stays, "a ( n1", FALSE);
+}
+
+static void test_keep_together(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    ProjectionGuest *a = add_guest(fixture, "a", "n1", "n2"), *b = add_guest(fixture, "b", "n2", "n1");
+    b->guest->spec.keep_together = list_of("a");
+    know_memory(fixture, 8192);
+    g_autofree char *cib = desired(fixture, live);
+    g_autofree char *running = NULL;
+    g_autofree char *started = simulate(fixture, cib, NULL, &running);
+    if (!started) {
+        return;
+    }
+    assert_says(started, "Start a ( n1 )", TRUE);
+    assert_says(started, "Start b ( n1 )", TRUE);
+    a->guest->spec.desired = GUEST_DESIRED_STOPPED; /* company is a wish: b runs on without it */
+    g_autofree char *alone = desired(fixture, running);
+    g_autofree char *left = simulate(fixture, alone, NULL, NULL);
+    assert_says(left, "Stop a ( n1 )", TRUE);
+    assert_says(left, "b ( n", FALSE);
+}
+
+static void test_restart_limits(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autofree char *live = read_data("live-fresh.xml");
+    ProjectionGuest *web = add_guest(fixture, "web1", "n1", "n2");
+    g_autofree char *usual = desired(fixture, live);
+    g_assert_null(strstr(usual, "hf-guest.web1.meta.migration-threshold"));
+    web->guest->spec.restart_limit = 7;
+    web->guest->spec.restart_window_s = 3600;
+    g_autofree char *own = desired(fixture, usual);
+    g_assert_nonnull(strstr(
+        own, "<nvpair id=\"hf-guest.web1.meta.migration-threshold\" name=\"migration-threshold\" value=\"7\"/>"));
+    g_assert_nonnull(
+        strstr(own, "<nvpair id=\"hf-guest.web1.meta.failure-timeout\" name=\"failure-timeout\" value=\"3600s\"/>"));
+}
+
+/* Fourteen that run on n2 wish to be with one that runs on n1: all stay where they are, whoever is the more important.
+ */
+static void test_wishes_move_nobody(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    for (gint64 priority = 0; priority <= 2; priority += 2) {
+        g_autofree char *live = read_data("live-fresh.xml");
+        g_ptr_array_set_size(fixture->input.guests, 0);
+        ProjectionGuest *hub = add_guest(fixture, "hub", "n1", "n2"), *many[14] = {NULL};
+        hub->guest->spec.priority = priority;
+        for (guint i = 0; i < G_N_ELEMENTS(many); i++) {
+            g_autofree char *name = g_strdup_printf("g%u", i);
+            many[i] = add_guest(fixture, name, "n2", "n1");
+            many[i]->guest->spec.priority = 1;
+        }
+        g_autofree char *cib = desired(fixture, live);
+        g_autofree char *running = NULL;
+        g_autofree char *started = simulate(fixture, cib, NULL, &running);
+        if (!started) {
+            return;
+        }
+        assert_says(started, "Start hub ( n1 )", TRUE);
+        assert_says(started, "Start g13 ( n2 )", TRUE);
+        for (guint i = 0; i < G_N_ELEMENTS(many); i++) {
+            many[i]->guest->spec.keep_together = list_of("hub");
+        }
+        g_autofree char *wished = desired(fixture, running);
+        g_autofree char *stays = simulate(fixture, wished, NULL, NULL);
+        assert_says(stays, "Migrate ", FALSE);
+        assert_says(stays, "Move ", FALSE);
+        assert_says(stays, "Stop ", FALSE);
+    }
+}
+
+/* The limit as Pacemaker takes it: so many failures on one node, then the other one. */
+static void test_restart_limit_moves(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    static const struct {
+        gint64 limit;
+        const char *says;
+    } cases[] = {{1, "Recover web1 ( n1 -> n2 )"}, {0, "Recover web1 ( n1 )"}};
+    const char *fail[] = {"/usr/sbin/crm_simulate", "--simulate", "--op-inject", "web1_monitor_10000@n1=1", NULL};
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *live = read_data("live-fresh.xml");
+        g_ptr_array_set_size(fixture->input.guests, 0);
+        add_guest(fixture, "web1", "n1", "n2")->guest->spec.restart_limit = cases[i].limit;
+        g_autofree char *cib = desired(fixture, live);
+        g_autofree char *running = NULL;
+        g_autofree char *started = simulate(fixture, cib, NULL, &running);
+        if (!started) {
+            return;
+        }
+        int status = 0;
+        g_autofree char *failed = run_tool(fixture, running, &status, fail, NULL);
+        g_assert_cmpint(status, ==, 0);
+        assert_says(failed, cases[i].says, TRUE);
+    }
+}
+
 static gboolean has_level(const char *cib, const char *target, int index, const char *devices)
 {
     g_autofree char *wanted =
@@ -654,6 +864,13 @@ int main(int argc, char **argv)
         {"/projection/owner-out-of-sync-moves", test_owner_out_of_sync_moves},
         {"/projection/memory-limits-placement", test_memory_limits_placement},
         {"/projection/unready-guest-stays", test_unready_guest_stays},
+        {"/projection/priority-when-short", test_priority_when_short},
+        {"/projection/start-after", test_start_after},
+        {"/projection/keep-apart", test_keep_apart},
+        {"/projection/keep-together", test_keep_together},
+        {"/projection/wishes-move-nobody", test_wishes_move_nobody},
+        {"/projection/restart-limits", test_restart_limits},
+        {"/projection/restart-limit-moves", test_restart_limit_moves},
         {"/projection/second-level", test_second_level},
         {"/projection/foreign-levels", test_foreign_levels},
         {"/projection/incomplete-input-removes-nothing", test_incomplete_input_removes_nothing},

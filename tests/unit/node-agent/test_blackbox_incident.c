@@ -209,6 +209,31 @@ static void test_power_cut(void)
     g_assert_cmpuint(found, ==, 1);
 }
 
+/* What became of the guest, as its own page tells it: the same figures as the incident's. */
+static void test_recoveries(void)
+{
+    g_auto(Recording) recording = {0};
+    recording_load(&recording, "power");
+    gint64 now_us = recording.first_us + 300 * S;
+    g_autoptr(IncidentLog) log = log_of(&recording, 0, -1);
+    g_autoptr(GPtrArray) incidents = incident_find(log, now_us);
+    g_autoptr(json_t) list = incident_recoveries(incidents, "demo", 5);
+    g_assert_cmpuint(json_array_size(list), ==, 1);
+    g_assert_cmpstr(text(list, "0.incident"), ==, ((const Incident *) incidents->pdata[0])->id);
+    g_assert_cmpstr(text(list, "0.from"), ==, "n1");
+    g_assert_cmpstr(text(list, "0.to"), ==, "n2");
+    g_assert_nonnull(text(list, "0.started_at"));
+    const Incident *incident = incidents->pdata[0];
+    const IncidentGuest *guest = incident->guests->pdata[0];
+    g_assert_cmpint(number(list, "0.recovery_ms"), ==, guest->started_us / 1000 - incident->detected_us / 1000);
+    g_assert_cmpint(number(list, "0.recovery_ms"), >, 0);
+    g_assert_cmpint(number(list, "0.outage_ms"), >=, number(list, "0.recovery_ms"));
+    g_autoptr(json_t) other = incident_recoveries(incidents, "dem", 5);
+    g_assert_cmpuint(json_array_size(other), ==, 0);
+    g_autoptr(json_t) none = incident_recoveries(incidents, "demo", 0);
+    g_assert_cmpuint(json_array_size(none), ==, 0);
+}
+
 /* Without a line of the lost node there is still the survivors' story, and it is said what is missing. */
 static void test_power_cut_without_a_stream(void)
 {
@@ -404,6 +429,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/incident/power-cut", test_power_cut);
+    g_test_add_func("/incident/recoveries", test_recoveries);
     g_test_add_func("/incident/no-stream", test_power_cut_without_a_stream);
     g_test_add_func("/incident/panic", test_panic);
     g_test_add_func("/incident/reasons", test_reasons);

@@ -40,6 +40,11 @@ static void test_good(void)
     expect("POST", "/api/v1/guests", NULL, NULL, "{\"spec\":{\"vcpus\":1},\"name\":\"a\"}",
            "{\"name\":\"a\",\"spec\":{\"vcpus\":1}}");
     expect("POST", "/api/v1/guests/a/actions/stop", NULL, NULL, "", "{\"name\":\"a\"}");
+    expect("POST", "/api/v1/guests/a/actions/start", NULL, NULL, "{\"force\":true}", "{\"force\":true,\"name\":\"a\"}");
+    expect("PATCH", "/api/v1/guests/a", NULL, NULL, "{\"spec\":{\"priority\":null}}",
+           "{\"name\":\"a\",\"spec\":{\"priority\":null}}");
+    expect("PATCH", "/api/v1/guests/a", NULL, NULL, "{\"spec\":[]}", "spec: must be an object");
+    expect("PATCH", "/api/v1/guests/a", NULL, NULL, "{}", "spec: is required");
     expect("POST", "/api/v1/guests/a/actions/stop", NULL, NULL, "{\"force\":true}", "{\"force\":true,\"name\":\"a\"}");
     expect("GET", "/api/v1/operations/7", "wait", "30", "", "{\"id\":\"7\",\"wait_s\":30}");
     expect("POST", "/api/v1/networks", NULL, NULL, "{\"name\":\"lan\",\"interface\":null,\"vlan\":0}",

@@ -107,10 +107,65 @@ static void test_create(Fixture *fixture, gconstpointer unused)
                 "guest.create",
                 "{\"name\":\"a\",\"spec\":{\"desired_state\":\"stopped\",\"memory_mib\":64,\"nics\":[],\"replicas\":1,"
                 "\"volumes\":[{\"image\":\"x\",\"size_mib\":8},{\"size_mib\":1048576}]}}");
+    expect_args(fixture,
+                "guest create a -m 64 -s 8 --priority 500 --start-after dns --start-after db --keep-apart b "
+                "--keep-apart-strict --keep-together c --restart-limit 5 --restart-window 600 --no-wait",
+                "guest.create",
+                "{\"name\":\"a\",\"spec\":{\"desired_state\":\"running\",\"keep_apart\":[\"b\"],\"keep_apart_strict\":"
+                "true,\"keep_together\":[\"c\"],\"memory_mib\":64,\"nics\":[],\"priority\":500,\"restart_limit\":5,"
+                "\"restart_window_s\":600,\"start_after\":[\"dns\",\"db\"],\"volumes\":[{\"size_mib\":8}]}}");
     g_autofree char *file = g_build_filename(fixture->dir, "spec.json", NULL);
     g_assert_true(g_file_set_contents(file, "{\"name\":\"f\",\"spec\":{\"vcpus\":3}}", -1, NULL));
     g_autofree char *line = g_strconcat("guest create --no-wait -f ", file, NULL);
     expect_args(fixture, line, "guest.create", "{\"name\":\"f\",\"spec\":{\"vcpus\":3}}");
+}
+
+static void test_set(Fixture *fixture, gconstpointer unused)
+{
+    (void) unused;
+    fake_agent_result(fixture->agent, "guest.update", "{\"name\":\"a\"}");
+    expect_args(fixture,
+                "guest set a priority=7 start_after=b,c keep_apart= keep_apart_strict=no restart_limit= memory=1G "
+                "description=a=b",
+                "guest.update",
+                "{\"name\":\"a\",\"spec\":{\"description\":\"a=b\",\"keep_apart\":null,\"keep_apart_strict\":false,"
+                "\"memory_mib\":1024,\"priority\":7,\"restart_limit\":null,\"start_after\":[\"b\",\"c\"]}}");
+    expect_error(fixture, "guest set a", 2, "usage: holdfast guest set NAME KEY=VALUE...");
+    expect_error(fixture, "guest set a priority", 2, "'priority': must be KEY=VALUE");
+    expect_error(fixture, "guest set a volumes=1", 2, "where KEY is one of priority, start_after");
+    expect_error(fixture, "guest set a priority=high", 2, "priority: must be a whole number, not 'high'");
+    expect_error(fixture, "guest set a keep_apart_strict=true", 2, "keep_apart_strict: must be yes or no");
+    expect_error(fixture, "guest set a memory=big", 2, "memory: must be a size like");
+    fake_agent_result(fixture->agent, "guest.start", ENDED("running", ""));
+    expect_args(fixture, "guest start a --force --no-wait", "guest.start", "{\"force\":true,\"name\":\"a\"}");
+}
+
+/* Its rules and its recoveries; without an answer about these the guest is shown all the same. */
+static void test_show_recovery(Fixture *fixture, gconstpointer unused)
+{
+    (void) unused;
+    fake_agent_result(fixture->agent, "guest.show",
+                      "{\"name\":\"a\",\"spec\":{\"priority\":7,\"start_after\":[\"b\",\"c\"],\"keep_apart\":[\"d\"],"
+                      "\"keep_apart_strict\":true,\"restart_limit\":3,\"restart_window_s\":300}}");
+    g_auto(Result) without = run(fixture, FALSE, "guest show a");
+    g_assert_cmpint(without.code, ==, 0);
+    g_assert_nonnull(strstr(without.out, "Priority:     7\n"));
+    g_assert_nonnull(strstr(without.out, "Starts after: b, c\n"));
+    g_assert_nonnull(strstr(without.out, "Kept apart:   d (strictly)\n"));
+    g_assert_nonnull(strstr(without.out, "3 failures on a node, forgotten 300 s after the last\n"));
+    g_assert_null(strstr(without.out, "Kept with"));
+    g_assert_null(strstr(without.out, "Recovered"));
+    fake_agent_result(fixture->agent, "guest.recoveries",
+                      "[{\"incident\":\"i\",\"reason\":\"silent\",\"from\":\"n1\",\"to\":\"n2\",\"began_at\":\"T\","
+                      "\"recovery_ms\":5200,\"outage_ms\":6300},{\"reason\":\"panic\",\"from\":\"n2\",\"began_at\":"
+                      "\"U\",\"failure\":\"no disk\"}]");
+    g_auto(Result) with = run(fixture, FALSE, "guest show a");
+    g_assert_nonnull(
+        strstr(with.out, "Recovered:    T silent: n1 to n2, running 5.2 s after detection, 6.3 s after the loss\n"));
+    g_assert_nonnull(strstr(with.out, "Recovered:    U panic: n2 to nowhere, not seen running: no disk\n"));
+    g_auto(Result) json = run(fixture, TRUE, "guest show a --json");
+    g_autoptr(json_t) value = json_text_parse(json.out, -1, "json", NULL);
+    g_assert_cmpuint(json_array_size(json_object_get(value, "recoveries")), ==, 2);
 }
 
 static void test_mutations(Fixture *fixture, gconstpointer unused)
@@ -325,6 +380,8 @@ int main(int argc, char **argv)
     add("/cli/usage", test_usage);
     add("/cli/create", test_create);
     add("/cli/mutations", test_mutations);
+    add("/cli/set", test_set);
+    add("/cli/show-recovery", test_show_recovery);
     add("/cli/wait", test_wait);
     add("/cli/interrupt", test_interrupt);
     add("/cli/tables", test_tables);

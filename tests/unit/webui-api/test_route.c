@@ -29,6 +29,8 @@ static void test_found(void)
     find("HEAD", "/api/v1/guests", "guest.list", NULL, NULL);
     find("POST", "/api/v1/guests", "guest.create", NULL, NULL);
     find("GET", "/api/v1/guests/web1", "guest.show", "name", "web1");
+    find("PATCH", "/api/v1/guests/web1", "guest.update", "name", "web1");
+    find("GET", "/api/v1/guests/web1/recoveries", "guest.recoveries", "name", "web1");
     find("GET", "/api/v1/guests/w%65b1", "guest.show", "name", "web1");
     find("POST", "/api/v1/guests/web1/actions/migrate", "guest.migrate", "name", "web1");
     find("POST", "/api/v1/guests/web1/actions/reattach", "guest.reattach", "name", "web1");
@@ -66,8 +68,8 @@ static void test_no_path(void)
 static void test_no_method(void)
 {
     g_autofree char *allow = NULL;
-    g_assert_cmpint(miss("PATCH", "/api/v1/guests/web1", &allow), ==, ROUTE_NO_METHOD);
-    g_assert_cmpstr(allow, ==, "GET, DELETE");
+    g_assert_cmpint(miss("PUT", "/api/v1/guests/web1", &allow), ==, ROUTE_NO_METHOD);
+    g_assert_cmpstr(allow, ==, "GET, PATCH, DELETE");
     g_autofree char *only_post = NULL;
     g_assert_cmpint(miss("GET", "/api/v1/guests/web1/actions/start", &only_post), ==, ROUTE_NO_METHOD);
     g_assert_cmpstr(only_post, ==, "POST");
