@@ -17,7 +17,7 @@
 typedef struct {
     char *crm_mon;
     int fence_status; /* exit status of the fence agent's "status" */
-    guint power_ons, cib_queries;
+    guint power_ons, cib_queries, looks;
 } World;
 
 static gboolean world_run(const ProcessRunner *runner, const char *const *argv, const char *input,
@@ -26,6 +26,7 @@ static gboolean world_run(const ProcessRunner *runner, const char *const *argv, 
     World *world = runner->user_data;
     ret->stderr_text = g_strdup("");
     if (strcmp(argv[0], "/usr/sbin/crm_mon") == 0) {
+        world->looks++;
         ret->stdout_text = g_strdup(world->crm_mon);
         return TRUE;
     }
@@ -48,8 +49,8 @@ typedef struct {
 
 static const Situation calm = {"n1", "true", "true", "false", "n1"};
 
-/* One round with everything in the store known. */
-static void round_with(Fixture *fixture, World *world, const Situation *situation)
+/* One round with everything in the store known, right after the one before. */
+static void next_round(Fixture *fixture, World *world, const Situation *situation)
 {
     Daemon *daemon = &fixture->daemon;
     ProcessRunner runner = {.run = world_run, .user_data = world};
@@ -62,6 +63,13 @@ static void round_with(Fixture *fixture, World *world, const Situation *situatio
     reconcile_cluster("cluster", daemon);
     g_clear_pointer(&world->crm_mon, g_free);
     daemon->runner = NULL;
+}
+
+/* The same a while later: Pacemaker is asked in any case. */
+static void round_with(Fixture *fixture, World *world, const Situation *situation)
+{
+    fixture->daemon.looked_at_us -= 60 * G_USEC_PER_SEC;
+    next_round(fixture, world, situation);
 }
 
 static void node_put(Fixture *fixture, const char *name, gint64 id)
@@ -195,13 +203,36 @@ static void test_projection_is_repeated(Fixture *fixture, gconstpointer data G_G
     World world = {0};
     const Situation elsewhere = {"n2", "true", "true", "false", "n1"};
     prepare(fixture);
-    round_with(fixture, &world, &elsewhere);
+    next_round(fixture, &world, &elsewhere);
     g_assert_cmpuint(world.cib_queries, ==, 0);
-    fixture->daemon.looked_at_us -= 60 * G_USEC_PER_SEC; /* that this node is the DC now shows with the next look */
     round_with(fixture, &world, &calm);
     g_assert_cmpuint(world.cib_queries, ==, 1);
-    round_with(fixture, &world, &calm);
+    next_round(fixture, &world, &calm);
     g_assert_cmpuint(world.cib_queries, ==, 2);
+}
+
+/* Asking Pacemaker is dear: who is not in charge does so once in a while, unless a node is away or the store changes.
+ */
+static void test_looks_are_rare(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    World world = {0};
+    const Situation elsewhere = {"n2", "true", "true", "false", "n1"};
+    prepare(fixture);
+    guest_put(fixture, FALSE, "n2"); /* pending, which is the DC's to follow */
+    next_round(fixture, &world, &elsewhere);
+    next_round(fixture, &world, &elsewhere);
+    g_assert_cmpuint(world.looks, ==, 1);
+    guest_put(fixture, FALSE, "n1");
+    next_round(fixture, &world, &elsewhere);
+    g_assert_cmpuint(world.looks, ==, 2);
+    membership_set(fixture, FALSE);
+    next_round(fixture, &world, &elsewhere);
+    next_round(fixture, &world, &elsewhere);
+    g_assert_cmpuint(world.looks, ==, 4);
+    membership_set(fixture, TRUE);
+    round_with(fixture, &world, &calm);
+    next_round(fixture, &world, &calm);
+    g_assert_cmpuint(world.looks, ==, 6);
 }
 
 /* What another DC spent counts; who is switched on by somebody begins anew. */
@@ -254,6 +285,7 @@ int main(int argc, char **argv)
         {"/reconcile-cluster/preference", test_preference},
         {"/reconcile-cluster/operations-are-judged", test_operations_are_judged},
         {"/reconcile-cluster/projection-is-repeated", test_projection_is_repeated},
+        {"/reconcile-cluster/looks-are-rare", test_looks_are_rare},
         {"/reconcile-cluster/power-budget", test_power_budget},
     };
     for (gsize i = 0; i < G_N_ELEMENTS(tests); i++) {
