@@ -11,6 +11,7 @@
 #include "node-agent/peer_verbs.h"
 #include "node-agent/reconcile.h"
 #include "node-agent/socket.h"
+#include "vmm/engine.h"
 
 #include "common/error.h"
 #include "common/local_call.h"
@@ -139,6 +140,18 @@ static gboolean on_tick(gpointer user_data)
     return G_SOURCE_CONTINUE;
 }
 
+static void engines_warm_up(const char *key G_GNUC_UNUSED, gpointer user_data)
+{
+    Daemon *daemon = user_data;
+    for (const VmmEngine *const *engine = vmm_engines; *engine; engine++) {
+        g_autoptr(GError) error = NULL;
+        if (!(*engine)->warm_up(daemon->runner, access("/dev/kvm", R_OK | W_OK) == 0, &error)) {
+            log_line(LOG_LEVEL_NOTICE, "%s is not warm, the first start of a guest takes longer: %s", (*engine)->name,
+                     error->message);
+        }
+    }
+}
+
 static gboolean on_signal(gpointer user_data)
 {
     Daemon *daemon = user_data;
@@ -237,6 +250,7 @@ static int daemon_serve(Daemon *daemon, GError **error)
     log_line(LOG_LEVEL_NOTICE, "holdfastd " DAEMON_VERSION " on %s of cluster '%s' is ready", daemon->config->node,
              daemon->config->cluster);
     sd_notify(0, "READY=1\nSTATUS=serving");
+    worker_kick(daemon->drivers, "warm-up", engines_warm_up);
     g_main_loop_run(daemon->loop);
     sd_notify(0, "STOPPING=1");
     reconcile_mark_left(daemon);

@@ -79,6 +79,9 @@ typedef struct {
     gboolean (*disk_resize)(const char *run_folder, int index, gint64 size_bytes, GError **error);
     /* Target side: TRUE in *ret when everything is loaded and it is paused, ready to resume. */
     gboolean (*incoming_ready)(const char *run_folder, gboolean *ret, GError **error);
+    /* Have the engine's program, libraries and firmware in memory: a first start reads them from the disk, which on a
+     * node that takes over guests is part of the outage. Nothing depends on its success. */
+    gboolean (*warm_up)(const ProcessRunner *runner, gboolean kvm, GError **error);
 } VmmEngine;
 
 /* The engines of this build, NULL-terminated, and one by name (NULL: none such). */

@@ -163,3 +163,21 @@ char **qemu_argv(const VmmSpec *spec, gboolean incoming, gboolean vhost, GError 
     g_ptr_array_add(argv, NULL);
     return (char **) g_ptr_array_free(argv, FALSE);
 }
+
+char **qemu_argv_warm_up(gboolean kvm)
+{
+    GPtrArray *argv = g_ptr_array_new();
+    add_flag(argv, ARGV_PROGRAM);
+    add_flag(argv, "-nodefaults");
+    add_flag(argv, "-no-user-config");
+    add(argv, "-machine", "%s", ARGV_MACHINE);
+    add(argv, "-accel", "%s", kvm ? "kvm" : ARGV_TCG);
+    add(argv, "-m", "size=16M");
+    add(argv, "-display", "none");
+    add(argv, "-blockdev", "null-co,node-name=disk0");
+    add(argv, "-device", "virtio-blk-pci,drive=disk0");
+    add_flag(argv, "-S");
+    add(argv, "-qmp", "stdio");
+    g_ptr_array_add(argv, NULL);
+    return (char **) g_ptr_array_free(argv, FALSE);
+}

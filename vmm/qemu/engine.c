@@ -109,4 +109,5 @@ const VmmEngine qemu_engine = {
     .migrate_finish = qemu_migrate_finish,
     .migrate_cancel = qemu_migrate_cancel,
     .incoming_ready = qemu_incoming_ready,
+    .warm_up = qemu_warm_up,
 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define LAUNCH_TIMEOUT_MS 25000 /* a first start reads QEMU and its libraries from a disk that may be busy */
+#define WARM_UP_TIMEOUT_MS 60000
 #define LAUNCH_POLL_US (20 * 1000)
 #define KILL_TIMEOUT_MS 5000
 #define VHOST_NODE "/dev/vhost-net"
@@ -175,4 +176,12 @@ gboolean qemu_launch(const ProcessRunner *runner, const VmmSpec *spec, gboolean 
     unit_kill(runner, spec->name, KILL_TIMEOUT_MS, NULL);
     qemu_run_folder_remove(spec->run_folder);
     return FALSE;
+}
+
+gboolean qemu_warm_up(const ProcessRunner *runner, gboolean kvm, GError **error)
+{
+    g_auto(GStrv) argv = qemu_argv_warm_up(kvm);
+    return process_run_ok(runner, (const char *const *) argv,
+                          "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"quit\"}\n", WARM_UP_TIMEOUT_MS, NULL,
+                          error);
 }

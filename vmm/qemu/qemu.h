@@ -10,8 +10,11 @@ extern const VmmEngine qemu_engine;
 /* argv.c: the command line for `spec`, pure. vhost: /dev/vhost-net may be used. INVALID when the machine has no room
  * for the devices or a string cannot be passed to QEMU. Caller frees with g_strfreev(). */
 char **qemu_argv(const VmmSpec *spec, gboolean incoming, gboolean vhost, GError **error);
+/* The smallest machine of the same make, which is never run; QMP on standard input. */
+char **qemu_argv_warm_up(gboolean kvm);
 
 /* launch.c */
+gboolean qemu_warm_up(const ProcessRunner *runner, gboolean kvm, GError **error);
 gboolean qemu_launch(const ProcessRunner *runner, const VmmSpec *spec, gboolean incoming, GError **error);
 /* Fresh run folder for a VMM of spec->uid; removes what an earlier life left. */
 gboolean qemu_run_folder_prepare(const VmmSpec *spec, GError **error);

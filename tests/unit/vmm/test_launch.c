@@ -115,11 +115,20 @@ static void test_failures(void)
     g_assert_cmpint(rmdir(folder), ==, 0);
 }
 
+/* A real QEMU: it is there, takes the pinned machine, and leaves by itself. */
+static void test_warm_up(void)
+{
+    g_autoptr(GError) error = NULL;
+    g_assert_true(qemu_engine.warm_up(process_runner_default(), FALSE, &error));
+    g_assert_no_error(error);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/vmm/launch/start", test_start);
     g_test_add_func("/vmm/launch/incoming", test_incoming);
     g_test_add_func("/vmm/launch/failures", test_failures);
+    g_test_add_func("/vmm/launch/warm-up", test_warm_up);
     return g_test_run();
 }
