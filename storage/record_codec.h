@@ -26,6 +26,9 @@ typedef struct {
     char owner_boot_id[RECORD_NAME_MAX];             /* kernel boot id of the owner at the claim */
     char handover_to[RECORD_NAME_MAX];               /* node of a live hand-over under way, or empty */
     char handover_id[RECORD_NAME_MAX];
+    /* Id of the store's rescue or restore that this record has not been confirmed after, or empty: it may be older than
+     * the truth, so nothing starts from it and nobody edits it (docs/decisions/0006-store-rescue.md). */
+    char unconfirmed[RECORD_NAME_MAX];
 } Record;
 
 /* JSON text -> record. false when it is not a valid version 1 record; `reason` (size bytes) says why. */
@@ -77,3 +80,21 @@ bool record_handover_begin(const Record *record, const char *node, const char *b
 bool record_handover_commit(const Record *record, const char *id, const char *to_boot_id, Record *out, char *reason,
                             size_t reason_size);
 bool record_handover_rollback(const Record *record, const char *id, Record *out, char *reason, size_t reason_size);
+
+/* ---- after a rescue or restore of the store ---- */
+
+/* Rule "doubt": the record may be older than the truth from now on; `id` is the rescue's. */
+bool record_doubt(const Record *record, const char *id, Record *out, char *reason, size_t reason_size);
+/* What the node that runs the guest knows; each must be true only when proven. */
+typedef struct {
+    const char *node, *boot_id;
+    const char *peer;     /* the other replica's node, or NULL */
+    bool writes_here;     /* its VMM runs here and every volume is Primary here, own disk UpToDate, not frozen */
+    bool peer_up_to_date; /* DRBD, every volume: connected and the peer's disk is UpToDate */
+} RecordRenewFacts;
+/* Rule "renew": the guest runs here and DRBD lets it write, so it is this node's: *out = generation+1, running, owner =
+ * node, in sync with the peer only when that is connected and up to date. */
+bool record_renew(const Record *record, const RecordRenewFacts *facts, Record *out, char *reason, size_t reason_size);
+/* Rule "confirm": an operator says that `node` has the current copy and nobody runs the guest: *out = generation+1,
+ * stopped, `node` alone in sync. The caller has proven that nobody runs it. */
+bool record_confirm(const Record *record, const char *node, Record *out, char *reason, size_t reason_size);
