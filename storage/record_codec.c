@@ -313,9 +313,8 @@ bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *o
                       "%s may still be running it: it did not stop cleanly, did not reboot and is not confirmed fenced",
                       record->owner);
     }
-    bool keep_peer = facts->peer_up_to_date && facts->peer &&
-                     (is_doubted(record) || record_is_in_sync(record, facts->peer)) &&
-                     strcmp(facts->peer, facts->node) != 0;
+    bool keep_peer =
+        facts->peer_up_to_date && record_is_in_sync(record, facts->peer) && strcmp(facts->peer, facts->node) != 0;
     next_generation(record, out);
     out->state = RECORD_RUNNING;
     memset(out->unconfirmed, 0, sizeof(out->unconfirmed));
@@ -516,32 +515,32 @@ bool record_doubt(const Record *record, const char *id, Record *out, char *reaso
     return true;
 }
 
-/* What renew and confirm have in common: *out = generation+1, believed again, `node` first in sync. */
-static void believe(const Record *record, RecordState state, const char *node, const char *second, Record *out)
+/* What renew and confirm have in common: *out = generation+1, believed again, `node` alone in sync. */
+static void believe(const Record *record, RecordState state, const char *node, Record *out)
 {
     next_generation(record, out);
     out->state = state;
     memset(out->unconfirmed, 0, sizeof(out->unconfirmed));
     handover_clear(out);
-    in_sync_set(out, node, second);
+    in_sync_set(out, node, NULL);
 }
 
-bool record_renew(const Record *record, const RecordRenewFacts *facts, Record *out, char *reason, size_t reason_size)
+bool record_renew(const Record *record, const char *node, const char *boot_id, bool writes_here, Record *out,
+                  char *reason, size_t reason_size)
 {
     if (!is_doubted(record)) {
         return refuse(reason, reason_size, "the record is not in doubt");
     }
-    if (!fits(facts->node) || !fits(facts->boot_id) ||
-        (facts->peer && (!fits(facts->peer) || strcmp(facts->peer, facts->node) == 0))) {
-        return refuse(reason, reason_size, "the running node's name, boot id or peer is missing, wrong or too long");
+    if (!fits(node) || !fits(boot_id)) {
+        return refuse(reason, reason_size, "the running node's name or boot id is missing or too long");
     }
-    if (!facts->writes_here) {
+    if (!writes_here) {
         return refuse(reason, reason_size,
-                      "the guest does not run on %s with every disk Primary, UpToDate and not frozen", facts->node);
+                      "the guest does not run on %s with every disk Primary, UpToDate and not frozen", node);
     }
-    believe(record, RECORD_RUNNING, facts->node, facts->peer_up_to_date ? facts->peer : NULL, out);
-    put_name(out->owner, facts->node);
-    put_name(out->owner_boot_id, facts->boot_id);
+    believe(record, RECORD_RUNNING, node, out);
+    put_name(out->owner, node);
+    put_name(out->owner_boot_id, boot_id);
     return true;
 }
 
@@ -553,6 +552,6 @@ bool record_confirm(const Record *record, const char *node, Record *out, char *r
     if (!fits(node)) {
         return refuse(reason, reason_size, "the node's name is missing or too long");
     }
-    believe(record, RECORD_STOPPED, node, NULL, out);
+    believe(record, RECORD_STOPPED, node, out);
     return true;
 }

@@ -85,16 +85,11 @@ bool record_handover_rollback(const Record *record, const char *id, Record *out,
 
 /* Rule "doubt": the record may be older than the truth from now on; `id` is the rescue's. */
 bool record_doubt(const Record *record, const char *id, Record *out, char *reason, size_t reason_size);
-/* What the node that runs the guest knows; each must be true only when proven. */
-typedef struct {
-    const char *node, *boot_id;
-    const char *peer;     /* the other replica's node, or NULL */
-    bool writes_here;     /* its VMM runs here and every volume is Primary here, own disk UpToDate, not frozen */
-    bool peer_up_to_date; /* DRBD, every volume: connected and the peer's disk is UpToDate */
-} RecordRenewFacts;
-/* Rule "renew": the guest runs here and DRBD lets it write, so it is this node's: *out = generation+1, running, owner =
- * node, in sync with the peer only when that is connected and up to date. */
-bool record_renew(const Record *record, const RecordRenewFacts *facts, Record *out, char *reason, size_t reason_size);
+/* Rule "renew": the guest runs on `node` and DRBD lets it write (`writes_here`: its VMM runs, every volume is Primary
+ * with its own disk UpToDate and not frozen), so it is this node's: *out = generation+1, running, owner = node, `node`
+ * alone in sync. The peer comes back in by the rule "clear". */
+bool record_renew(const Record *record, const char *node, const char *boot_id, bool writes_here, Record *out,
+                  char *reason, size_t reason_size);
 /* Rule "confirm": an operator says that `node` has the current copy and nobody runs the guest: *out = generation+1,
  * stopped, `node` alone in sync. The caller has proven that nobody runs it. */
 bool record_confirm(const Record *record, const char *node, Record *out, char *reason, size_t reason_size);
