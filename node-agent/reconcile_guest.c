@@ -485,7 +485,10 @@ static gboolean grow_follow(const GuestWork *work, GError **error)
 static gboolean converge(GuestWork *work)
 {
     g_autoptr(GError) error = NULL;
-    if (!manifest_write(work->manifest, &error)) {
+    /* Sizes and networks of before the truth must not reach the guest: until the store is confirmed it starts from the
+     * manifest that is here. */
+    gboolean held = store_care_is_held(work->daemon);
+    if (!held && !manifest_write(work->manifest, &error)) {
         status_publish(work, FALSE, FALSE, error->message);
         return FALSE;
     }
@@ -502,7 +505,7 @@ static gboolean converge(GuestWork *work)
     work->set.unconnected = await_mark(work->daemon, work->manifest, work->set.detached);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
-    gboolean grown = ready && (is_new || grow_follow(work, &error));
+    gboolean grown = ready && (is_new || held || grow_follow(work, &error));
     status_publish(work, ready, FALSE,
                    lost_text                     ? lost_text
                    : error                       ? error->message
