@@ -4,6 +4,7 @@
  * absent. */
 #include "cluster/projection.h"
 
+#include "cluster/store_rescue.h"
 #include "cluster/witness.h"
 #include "common/error.h"
 
@@ -77,7 +78,22 @@ static void add_guest(const StoreEntry *entry, GHashTable *records, ProjectionIn
     projected->guest = guest;
     projected->have_record = record && record_decode(record, &projected->record, reason, sizeof(reason));
     projected->ready = projected->have_record && projected->record.state != RECORD_NEW;
+    /* In doubt: where it may be is not known, and what the CIB says is newer than the store. */
+    projected->have_record = projected->have_record && !projected->record.unconfirmed[0];
     g_ptr_array_add(input->guests, projected);
+}
+
+/* After a rescue or restore the CIB may know more of nodes, fence devices and guests than the store does. */
+static gboolean refuse_if_held(const StoreEntry *entry, GError **error)
+{
+    g_autoptr(StoreRescue) rescue = object_from_text(&store_rescue_type, entry->value, entry->key, error);
+    if (rescue && !rescue->confirmed_at) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "the store was %s at %s: Pacemaker's configuration stays as it is until `holdfast store confirm`",
+                    store_rescue_word(rescue), rescue->at);
+        return FALSE;
+    }
+    return rescue != NULL;
 }
 
 ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_damaged, GError **error)
@@ -98,6 +114,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
             add_guest(entry, records, input, damaged);
         } else if ((g_str_has_prefix(entry->key, NODES) && !add_object(entry, &node_type, input->nodes, error)) ||
                    (g_str_has_prefix(entry->key, DEVICES) && !add_device(entry, input, error)) ||
+                   (g_str_equal(entry->key, STORE_RESCUE_KEY) && !refuse_if_held(entry, error)) ||
                    (g_str_equal(entry->key, WITNESS_KEY) &&
                     !(witness = object_from_text(&witness_type, entry->value, entry->key, error)))) {
             return NULL;
@@ -117,7 +134,7 @@ ProjectionInput *projection_input_from(const GPtrArray *entries, char **ret_dama
 
 ProjectionInput *projection_input_read(Store *store, char **ret_damaged, GError **error)
 {
-    static const char *const prefixes[] = {NODES, DEVICES, GUESTS, RECORDS, WITNESS_KEY, NULL};
+    static const char *const prefixes[] = {NODES, DEVICES, GUESTS, RECORDS, WITNESS_KEY, STORE_RESCUE_KEY, NULL};
     g_autoptr(GPtrArray) entries = store_list_all(store, prefixes, NULL, error);
     return entries ? projection_input_from(entries, ret_damaged, error) : NULL;
 }

@@ -45,11 +45,13 @@ typedef struct {
     gint64 device_started_us; /* "node" task only: when corosync-qdevice was last started */
     gint64 witness_looked_us; /* "witness" task only, and the looks in a row without an answer */
     int witness_misses;
+    char *rescue_id; /* "node" task only: of the store as it was first seen, "" never rescued; NULL: not seen yet */
 
     GMutex lock;
     MembershipView view;                   /* lock */
     gint64 lease;                          /* lock; 0: none yet */
     gboolean witness_device, witness_etcd; /* lock; its vote is in corosync here, its etcd answers */
+    gint64 snapshot_due_us;                /* lock; of the store here, monotonic; 0: not known yet */
     GHashTable *published;                 /* lock; status key -> text last written under the lease */
     GHashTable *settled;                   /* lock; guest -> GuestSettled */
     GHashTable *resyncs;                   /* lock; guest -> GuestResync */

@@ -7,6 +7,7 @@
 #include "cluster/corosync_conf.h"
 #include "cluster/etcd_conf.h"
 #include "cluster/store_learner.h"
+#include "cluster/store_rescue.h"
 #include "common/error.h"
 #include "common/ident.h"
 #include "fencing/device.h"
@@ -363,9 +364,21 @@ static gboolean node_resume(JoinAdmission *admission, const Node *present, GErro
     return admission->node != NULL;
 }
 
+/* A list of nodes from before the truth would give a new node the id of one that is there. */
+static gboolean store_is_confirmed(const JoinAdmission *admission, GError **error)
+{
+    g_autoptr(StoreRescue) rescue = NULL;
+    if (!store_rescue_load(admission->store, &rescue, error)) {
+        return FALSE;
+    }
+    return !rescue || rescue->confirmed_at ||
+           refuse(error, HOLDFAST_ERROR_UNAVAILABLE,
+                  "the store was %s and is not confirmed: `holdfast store confirm` first", store_rescue_word(rescue));
+}
+
 gboolean join_admit(JoinAdmission *admission, json_t **ret_bundle, GError **error)
 {
-    if (!request_check(admission, error)) {
+    if (!request_check(admission, error) || !store_is_confirmed(admission, error)) {
         return FALSE;
     }
     g_autofree char *holder = g_strconcat("join of ", admission->request.node, NULL);

@@ -7,6 +7,8 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/record_doubt.h"
+#include "node-agent/store_care.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
 
@@ -235,18 +237,35 @@ static json_t *disk_reattach(PeerWork *work, GError **error)
     return json_pack("{s:b}", "released", lost.n_names > 0);
 }
 
+static json_t *replica_look(PeerWork *work, GError **error)
+{
+    return record_doubt_look(work->manifest, error);
+}
+
+static json_t *replica_renew(PeerWork *work, GError **error)
+{
+    return record_doubt_renew(work->daemon, work->manifest, error);
+}
+
 static const struct {
     const char *verb;
     json_t *(*run)(PeerWork *work, GError **error);
 } verbs[] = {
     {"migrate.prepare", migrate_prepare}, {"migrate.take", migrate_take},   {"migrate.ready", migrate_ready},
     {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
-    {"disk.reattach", disk_reattach},     {"replica.mark", replica_mark},
+    {"disk.reattach", disk_reattach},     {"replica.mark", replica_mark},   {"replica.look", replica_look},
+    {"replica.renew", replica_renew},
 };
 
 json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)
 {
     const char *guest = json_string_value(json_object_get(arguments, "guest"));
+    if (g_str_equal(verb, "store.snapshots")) {
+        return store_care_list(daemon);
+    }
+    if (g_str_equal(verb, "store.snapshot")) {
+        return store_care_take(daemon, error);
+    }
     for (gsize i = 0; guest && i < G_N_ELEMENTS(verbs); i++) {
         if (!g_str_equal(verbs[i].verb, verb)) {
             continue;

@@ -11,7 +11,9 @@
 #include "node-agent/await_mark.h"
 #include "node-agent/leave_lost_disk.h"
 #include "node-agent/images.h"
+#include "node-agent/record_doubt.h"
 #include "node-agent/resync.h"
+#include "node-agent/store_care.h"
 #include "node-agent/volume_grow.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
@@ -158,8 +160,8 @@ static gboolean initialised_rule(const Record *before, gpointer user_data, Recor
                                  gsize reason_size)
 {
     const GuestWork *work = user_data;
-    if (before->state != RECORD_NEW) {
-        g_snprintf(reason, reason_size, "the volumes were initialised already");
+    if (before->state != RECORD_NEW || before->unconfirmed[0]) {
+        g_snprintf(reason, reason_size, "the volumes were initialised already, or may have been");
         return FALSE;
     }
     *after = *before;
@@ -222,7 +224,8 @@ static gboolean initialise(GuestWork *work, GError **error)
 static gboolean we_own_it(const GuestWork *work)
 {
     return work->manifest->peer_node && work->have_record && work->record.state == RECORD_RUNNING &&
-           work->record.handover_to[0] == '\0' && g_str_equal(work->record.owner, ident_node_name()) &&
+           work->record.handover_to[0] == '\0' && !work->record.unconfirmed[0] &&
+           g_str_equal(work->record.owner, ident_node_name()) &&
            g_str_equal(work->record.owner_boot_id, ident_boot_id());
 }
 
@@ -482,7 +485,10 @@ static gboolean grow_follow(const GuestWork *work, GError **error)
 static gboolean converge(GuestWork *work)
 {
     g_autoptr(GError) error = NULL;
-    if (!manifest_write(work->manifest, &error)) {
+    /* Sizes and networks of before the truth must not reach the guest: until the store is confirmed it starts from the
+     * manifest that is here. */
+    gboolean held = store_care_is_held(work->daemon);
+    if (!held && !manifest_write(work->manifest, &error)) {
         status_publish(work, FALSE, FALSE, error->message);
         return FALSE;
     }
@@ -490,7 +496,9 @@ static gboolean converge(GuestWork *work)
         status_publish(work, FALSE, FALSE, "the in-sync record is missing or damaged in the store");
         return FALSE;
     }
-    gboolean is_new = work->record.state == RECORD_NEW;
+    /* In doubt it may have been initialised since, and making its volumes again would overwrite them. */
+    gboolean is_new = work->record.state == RECORD_NEW && !work->record.unconfirmed[0];
+    record_doubt_follow(work->daemon, work->manifest, &work->record);
     /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
     gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
     leave_lost_disk(work->daemon, work->manifest, &work->record);
@@ -498,8 +506,12 @@ static gboolean converge(GuestWork *work)
     work->set.unconnected = await_mark(work->daemon, work->manifest, work->set.detached);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
-    gboolean grown = ready && (is_new || grow_follow(work, &error));
-    status_publish(work, ready, FALSE, lost_text ? lost_text : error ? error->message : NULL);
+    gboolean grown = ready && (is_new || held || grow_follow(work, &error));
+    status_publish(work, ready, FALSE,
+                   lost_text                     ? lost_text
+                   : error                       ? error->message
+                   : work->record.unconfirmed[0] ? RECORD_DOUBT_TEXT
+                                                 : NULL);
     if (ready && is_new) {
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
@@ -576,7 +588,9 @@ void reconcile_guest(const char *key, gpointer user_data)
     work.set = guest_volume_set(daemon->runner, manifest);
     record_load(&work);
     if (manifest->guest.deleting) {
-        remove_replica(&work);
+        if (!store_care_is_held(daemon)) {
+            remove_replica(&work);
+        }
         return;
     }
     g_autofree char *before = situation(&work);
@@ -589,5 +603,5 @@ void reconcile_guest(const char *key, gpointer user_data)
     }
     gboolean well = converge(&work);
     g_autofree char *after = situation(&work);
-    settled_set(daemon, name, well && work.record.state != RECORD_NEW ? after : NULL);
+    settled_set(daemon, name, well && work.record.state != RECORD_NEW && !work.record.unconfirmed[0] ? after : NULL);
 }

@@ -13,6 +13,7 @@
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/setup/context.h"
+#include "node-agent/store_care.h"
 #include "node-agent/witness.h"
 #include "storage/pool.h"
 #include "vmm/network.h"
@@ -178,7 +179,8 @@ static void corosync_follow(Daemon *daemon)
     g_autoptr(ClusterConfig) config = cache_object(daemon->cache, &cluster_config_type, "cluster/config", NULL);
     g_autoptr(Witness) witness = witness_of(daemon);
     gboolean changed = FALSE;
-    if (!config || !nodes_include_self(nodes, daemon->config->node)) {
+    /* A list from before the truth would take nodes out of the membership. */
+    if (!config || !nodes_include_self(nodes, daemon->config->node) || store_care_is_held(daemon)) {
         return;
     }
     if (!corosync_conf_reconcile("", daemon->runner, config, nodes, witness, setup_context_default()->etcd_client_port,
@@ -201,6 +203,7 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
         log_line(LOG_LEVEL_WARNING, "store: %s", error->message);
         return;
     }
+    store_care_follow(daemon);
     corosync_follow(daemon);
     fence_secrets_follow(daemon);
     bridges_ensure(daemon);

@@ -21,7 +21,8 @@ typedef struct {
 } Verb;
 
 /* One table per file, each ends with a NULL name. */
-extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_incident[], verbs_other[], verbs_record[];
+extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_incident[], verbs_other[], verbs_record[],
+    verbs_store[];
 
 /* Whether only root may call it: verbs that write what decides about data. Everything else is for the API, too. */
 gboolean verb_is_for_root(const char *name);

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "node-agent/plan_snapshot.h"
 #include "node-agent/resync.h"
+#include "node-agent/store_care.h"
 #include "node-agent/witness.h"
 #include "storage/record.h"
 
@@ -367,6 +368,7 @@ json_t *view_status(Daemon *daemon)
     if (!view.quorate) {
         add_problem(problems, "this node is not in a quorate partition: nothing is started or moved until it is");
     }
+    store_care_problems(daemon, problems);
     Reserve reserve = witness_reserve(daemon);
     g_autofree char *no_reserve = reserve_problem(&reserve);
     if (no_reserve) {

@@ -90,6 +90,16 @@ static bool get_name(const json_t *document, const char *key, char place[RECORD_
     return true;
 }
 
+/* Only there while it says something, so a program that does not know the field refuses such a record altogether. */
+static bool get_unconfirmed(const json_t *document, Record *out, char *reason, size_t size)
+{
+    if (!json_object_get(document, "unconfirmed")) {
+        return true;
+    }
+    return get_name(document, "unconfirmed", out->unconfirmed, reason, size) &&
+           (out->unconfirmed[0] || refuse(reason, size, "unconfirmed: must not be empty"));
+}
+
 static bool get_in_sync(const json_t *document, Record *out, char *reason, size_t size)
 {
     const json_t *nodes = json_object_get(document, "in_sync");
@@ -120,8 +130,8 @@ static bool get_state(const json_t *document, Record *out, char *reason, size_t 
 
 static bool has_only_known_keys(const json_t *document, char *reason, size_t size)
 {
-    static const char *const known[] = {"version", "generation",    "state",       "in_sync",
-                                        "owner",   "owner_boot_id", "handover_to", "handover_id"};
+    static const char *const known[] = {"version",       "generation",  "state",       "in_sync",    "owner",
+                                        "owner_boot_id", "handover_to", "handover_id", "unconfirmed"};
     const char *key;
     json_t *value;
     json_object_foreach ((json_t *) document, key, value) {
@@ -178,7 +188,8 @@ static bool decode_document(const json_t *document, Record *out, char *reason, s
            get_in_sync(document, out, reason, size) && get_name(document, "owner", out->owner, reason, size) &&
            get_name(document, "owner_boot_id", out->owner_boot_id, reason, size) &&
            get_name(document, "handover_to", out->handover_to, reason, size) &&
-           get_name(document, "handover_id", out->handover_id, reason, size) && makes_sense(out, reason, size);
+           get_name(document, "handover_id", out->handover_id, reason, size) &&
+           get_unconfirmed(document, out, reason, size) && makes_sense(out, reason, size);
 }
 
 bool record_decode(const char *text, Record *out, char *reason, size_t reason_size)
@@ -209,6 +220,11 @@ char *record_encode(const Record *record)
                                  (json_int_t) record->generation, "state", state_names[record->state], "in_sync", nodes,
                                  "owner", record->owner, "owner_boot_id", record->owner_boot_id, "handover_to",
                                  record->handover_to, "handover_id", record->handover_id);
+    if (document && record->unconfirmed[0] &&
+        json_object_set_new(document, "unconfirmed", json_string(record->unconfirmed)) != 0) {
+        json_decref(document);
+        return NULL;
+    }
     char *text = document ? json_dumps(document, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(document);
     return text;
@@ -227,6 +243,28 @@ static bool owner_is_this_life(const Record *record, const char *node, const cha
 {
     return record->state == RECORD_RUNNING && is_named(node) && is_named(boot_id) && strcmp(record->owner, node) == 0 &&
            strcmp(record->owner_boot_id, boot_id) == 0;
+}
+
+static bool is_doubted(const Record *record)
+{
+    return record->unconfirmed[0] != '\0';
+}
+
+static bool refuse_doubted(char *reason, size_t size)
+{
+    return refuse(reason, size,
+                  "the store was rescued or restored and this record may be older than the truth: it is confirmed by "
+                  "both copies connected and UpToDate, or by an operator (`holdfast guest confirm`)");
+}
+
+/* Two copies that DRBD holds for equal while nobody writes are all there is: no newer data can be elsewhere. Neither
+ * record nor in-sync set is asked. Not while the volumes were never initialised: they are equal from the start. */
+static bool evidence_is_complete(const Record *record, const RecordClaimFacts *facts)
+{
+    if (!facts->peer) {
+        return !record->in_sync[1][0] && record_is_in_sync(record, facts->node);
+    }
+    return facts->peer_up_to_date && facts->peer_proves_stop;
 }
 
 /* Whether the claim in the record can no longer write. "Connected, peer Secondary, both UpToDate" proves a clean stop,
@@ -254,7 +292,10 @@ bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *o
         return refuse(reason, reason_size,
                       "the guest's volumes are not initialised yet: wait for its creation to finish");
     }
-    if (!record_is_in_sync(record, facts->node)) {
+    if (is_doubted(record) && !evidence_is_complete(record, facts)) {
+        return refuse_doubted(reason, reason_size);
+    }
+    if (!is_doubted(record) && !record_is_in_sync(record, facts->node)) {
         const char *second = record->in_sync[1][0] ? record->in_sync[1] : "";
         return refuse(
             reason, reason_size,
@@ -276,6 +317,7 @@ bool record_claim(const Record *record, const RecordClaimFacts *facts, Record *o
         facts->peer_up_to_date && record_is_in_sync(record, facts->peer) && strcmp(facts->peer, facts->node) != 0;
     next_generation(record, out);
     out->state = RECORD_RUNNING;
+    memset(out->unconfirmed, 0, sizeof(out->unconfirmed));
     put_name(out->owner, facts->node);
     put_name(out->owner_boot_id, facts->boot_id);
     handover_clear(out);
@@ -292,6 +334,9 @@ static bool owner_may_edit(const Record *record, const char *node, const char *b
             reason, size, "only the running owner may change who is in sync: that is %s%s, generation %lld, not %s",
             record->owner[0] ? record->owner : "nobody", record->state == RECORD_RUNNING ? "" : " (not running)",
             (long long) record->generation, is_named(node) ? node : "nobody");
+    }
+    if (is_doubted(record)) {
+        return refuse_doubted(reason, size);
     }
     if (handover_stands(record)) {
         return refuse(reason, size,
@@ -391,6 +436,9 @@ bool record_handover_begin(const Record *record, const char *node, const char *b
                       record->owner[0] ? record->owner : "nobody",
                       record->state == RECORD_RUNNING ? "" : " (not running)");
     }
+    if (is_doubted(record)) {
+        return refuse_doubted(reason, reason_size);
+    }
     if (handover_stands(record)) {
         if (strcmp(record->handover_to, to) == 0 && strcmp(record->handover_id, id) == 0) {
             *out = *record;
@@ -428,6 +476,9 @@ bool record_handover_commit(const Record *record, const char *id, const char *to
     if (!handover_is(record, id, reason, reason_size)) {
         return false;
     }
+    if (is_doubted(record)) {
+        return refuse_doubted(reason, reason_size);
+    }
     if (!fits(to_boot_id)) {
         return refuse(reason, reason_size, "the target's boot id is missing or too long");
     }
@@ -445,5 +496,62 @@ bool record_handover_rollback(const Record *record, const char *id, Record *out,
     }
     next_generation(record, out);
     handover_clear(out);
+    return true;
+}
+
+/* ---- after a rescue or restore of the store ---- */
+
+bool record_doubt(const Record *record, const char *id, Record *out, char *reason, size_t reason_size)
+{
+    if (!fits(id)) {
+        return refuse(reason, reason_size, "the rescue's id is missing or too long");
+    }
+    if (strcmp(record->unconfirmed, id) == 0) {
+        *out = *record;
+        return true;
+    }
+    next_generation(record, out);
+    put_name(out->unconfirmed, id);
+    return true;
+}
+
+/* What renew and confirm have in common: *out = generation+1, believed again, `node` alone in sync. */
+static void believe(const Record *record, RecordState state, const char *node, Record *out)
+{
+    next_generation(record, out);
+    out->state = state;
+    memset(out->unconfirmed, 0, sizeof(out->unconfirmed));
+    handover_clear(out);
+    in_sync_set(out, node, NULL);
+}
+
+bool record_renew(const Record *record, const char *node, const char *boot_id, bool writes_here, Record *out,
+                  char *reason, size_t reason_size)
+{
+    if (!is_doubted(record)) {
+        return refuse(reason, reason_size, "the record is not in doubt");
+    }
+    if (!fits(node) || !fits(boot_id)) {
+        return refuse(reason, reason_size, "the running node's name or boot id is missing or too long");
+    }
+    if (!writes_here) {
+        return refuse(reason, reason_size,
+                      "the guest does not run on %s with every disk Primary, UpToDate and not frozen", node);
+    }
+    believe(record, RECORD_RUNNING, node, out);
+    put_name(out->owner, node);
+    put_name(out->owner_boot_id, boot_id);
+    return true;
+}
+
+bool record_confirm(const Record *record, const char *node, Record *out, char *reason, size_t reason_size)
+{
+    if (!is_doubted(record)) {
+        return refuse(reason, reason_size, "the record is not in doubt");
+    }
+    if (!fits(node)) {
+        return refuse(reason, reason_size, "the node's name is missing or too long");
+    }
+    believe(record, RECORD_STOPPED, node, out);
     return true;
 }

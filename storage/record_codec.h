@@ -26,6 +26,9 @@ typedef struct {
     char owner_boot_id[RECORD_NAME_MAX];             /* kernel boot id of the owner at the claim */
     char handover_to[RECORD_NAME_MAX];               /* node of a live hand-over under way, or empty */
     char handover_id[RECORD_NAME_MAX];
+    /* Id of the store's rescue or restore that this record has not been confirmed after, or empty: it may be older than
+     * the truth, so nothing starts from it and nobody edits it (docs/decisions/0006-store-rescue.md). */
+    char unconfirmed[RECORD_NAME_MAX];
 } Record;
 
 /* JSON text -> record. false when it is not a valid version 1 record; `reason` (size bytes) says why. */
@@ -77,3 +80,16 @@ bool record_handover_begin(const Record *record, const char *node, const char *b
 bool record_handover_commit(const Record *record, const char *id, const char *to_boot_id, Record *out, char *reason,
                             size_t reason_size);
 bool record_handover_rollback(const Record *record, const char *id, Record *out, char *reason, size_t reason_size);
+
+/* ---- after a rescue or restore of the store ---- */
+
+/* Rule "doubt": the record may be older than the truth from now on; `id` is the rescue's. */
+bool record_doubt(const Record *record, const char *id, Record *out, char *reason, size_t reason_size);
+/* Rule "renew": the guest runs on `node` and DRBD lets it write (`writes_here`: its VMM runs, every volume is Primary
+ * with its own disk UpToDate and not frozen), so it is this node's: *out = generation+1, running, owner = node, `node`
+ * alone in sync. The peer comes back in by the rule "clear". */
+bool record_renew(const Record *record, const char *node, const char *boot_id, bool writes_here, Record *out,
+                  char *reason, size_t reason_size);
+/* Rule "confirm": an operator says that `node` has the current copy and nobody runs the guest: *out = generation+1,
+ * stopped, `node` alone in sync. The caller has proven that nobody runs it. */
+bool record_confirm(const Record *record, const char *node, Record *out, char *reason, size_t reason_size);

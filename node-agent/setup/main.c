@@ -6,6 +6,7 @@
 #include "node-agent/setup/join_run.h"
 #include "node-agent/setup/options.h"
 #include "node-agent/setup/reset.h"
+#include "node-agent/setup/store_command.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -49,12 +50,21 @@ static gboolean run(const SetupContext *context, const Options *options, GError 
     g_return_val_if_reached(FALSE);
 }
 
+static gboolean run_store(const SetupContext *context, char **words, GError **error)
+{
+    g_auto(StoreCommand) command = {0};
+    return store_command_parse(words, &command, error) && store_command_run(context, &command, error);
+}
+
 int main(int argc, char **argv)
 {
     const SetupContext *context = setup_context_default();
     g_autoptr(GError) error = NULL;
+    if (argc > 1 && strcmp(argv[1], "store") == 0 && run_store(context, argv + 2, &error)) {
+        return 0;
+    }
     g_auto(Options) options = {0};
-    if (options_parse(context, argc, argv, &options, &error) && run(context, &options, &error)) {
+    if (!error && options_parse(context, argc, argv, &options, &error) && run(context, &options, &error)) {
         return 0;
     }
     log_line(LOG_LEVEL_ERROR, "holdfast-setup: %s", error->message);

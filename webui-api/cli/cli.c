@@ -9,9 +9,19 @@
 #include <string.h>
 
 static const CliCommand *const tables[] = {
-    cli_status_commands, cli_node_commands,     cli_guest_commands, cli_volume_commands,
-    cli_image_commands,  cli_network_commands,  cli_fence_commands, cli_op_commands,
-    cli_events_commands, cli_incident_commands, cli_other_commands, NULL,
+    cli_status_commands,
+    cli_node_commands,
+    cli_guest_commands,
+    cli_volume_commands,
+    cli_image_commands,
+    cli_network_commands,
+    cli_fence_commands,
+    cli_op_commands,
+    cli_events_commands,
+    cli_incident_commands,
+    cli_store_commands,
+    cli_other_commands,
+    NULL,
 };
 
 const CliCommand *const *cli_command_tables(void)

@@ -45,7 +45,7 @@ struct Cli {
 /* The tables of cli_<noun>.c, and of all of them (both NULL-terminated). */
 extern const CliCommand cli_status_commands[], cli_node_commands[], cli_guest_commands[], cli_volume_commands[],
     cli_image_commands[], cli_network_commands[], cli_fence_commands[], cli_op_commands[], cli_events_commands[],
-    cli_incident_commands[], cli_other_commands[];
+    cli_incident_commands[], cli_store_commands[], cli_other_commands[];
 const CliCommand *const *cli_command_tables(void);
 
 /* Values of the options given (NULL / FALSE when not). Borrowed. */

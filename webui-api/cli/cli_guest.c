@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * `holdfast guest ...`. */
+#include "common/error.h"
 #include "webui-api/cli/cli.h"
 #include "webui-api/cli/guest_spec.h"
 #include "webui-api/cli/table.h"
@@ -192,6 +193,26 @@ static gboolean run_reattach(Cli *cli, GError **error)
     return result != NULL;
 }
 
+/* Naming the wrong copy loses what only the other one has: hence the guest's name a second time. */
+static gboolean run_confirm(Cli *cli, GError **error)
+{
+    const char *guest = cli->words[0], *node = cli->words[1];
+    if (g_strcmp0(cli_option(cli, "confirm"), guest) != 0) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "--confirm: what only other copies of %s have is lost for good once it starts from the one on %s; "
+                    "sure? Repeat with --confirm %s",
+                    guest, node, guest);
+        return FALSE;
+    }
+    g_autoptr(json_t) body = json_pack("{s:s,s:s}", "node", node, "confirm", guest);
+    g_autofree char *path = cli_path("guests", guest, "actions", "confirm", NULL);
+    g_autoptr(json_t) result = cli_http_request(cli->http, "POST", path, body, error);
+    if (result && !cli_print_json(cli, result)) {
+        cli_print("the copy of %s on %s counts as the current one\n", guest, node);
+    }
+    return result != NULL;
+}
+
 static gboolean run_delete(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], NULL);
@@ -213,6 +234,11 @@ static const CliOption reattach_options[] = {
     {.name = NULL},
 };
 
+static const CliOption confirm_options[] = {
+    {"confirm", '\0', CLI_OPTION_VALUE, "NAME", "the guest's name again: that copy is the current one"},
+    {.name = NULL},
+};
+
 const CliCommand cli_guest_commands[] = {
     {"guest", "list", "", 0, 0, NULL, "the guests, where they run and how protected they are", run_list},
     {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
@@ -224,6 +250,8 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},
     {"guest", "reattach", "NAME", 1, 1, reattach_options, "use a disk again that failed and was repaired",
      run_reattach},
+    {"guest", "confirm", "NAME NODE", 2, 2, confirm_options,
+     "after a rescue or restore of the store: say which copy is current", run_confirm},
     {"guest", "delete", "NAME", 1, 1, NULL, "remove it with its volumes; there is no way back", run_delete},
     {.noun = NULL},
 };

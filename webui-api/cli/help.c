@@ -55,6 +55,8 @@ char *help_commands(const char *noun)
     }
     g_string_append(text, "\nOptions of every command:\n");
     append_options(text, cli_common_options);
+    g_string_append(text, "\ninit, join, and store rescue, restore, leave and rejoin change the node they are run on:\n"
+                          "see `/usr/lib/holdfast/holdfast-setup help`.\n");
     g_string_append(
         text, "\nHOLDFAST_API (unix:/path, http://host:port) and HOLDFAST_TOKEN say which API to ask.\n"
               "Exit status: 0 done, 1 failed, 2 wrong input, 3 not found, 4 exists, 5 changed meanwhile, 6 busy,\n"

@@ -15,10 +15,13 @@
 
 #define DEFAULT_API "unix:/run/holdfast/api.sock"
 
-/* init and join change this machine, not the cluster behind an API: they belong to the setup program as they stand. */
+/* These change this machine, not the cluster behind an API: they belong to the setup program as they stand. */
 static gboolean is_setup(char *const *arguments)
 {
-    return arguments[0] && (strcmp(arguments[0], "init") == 0 || strcmp(arguments[0], "join") == 0);
+    static const char *const of_store[] = {"rescue", "restore", "leave", "rejoin", NULL};
+    const char *noun = arguments[0], *verb = noun ? arguments[1] : NULL;
+    return noun && (strcmp(noun, "init") == 0 || strcmp(noun, "join") == 0 ||
+                    (strcmp(noun, "store") == 0 && verb && g_strv_contains(of_store, verb)));
 }
 
 static int run_setup(char **argv)

@@ -57,6 +57,11 @@ static const RouteField fence_confirm_body[] = {
     {"confirm", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
     {.name = NULL},
 };
+static const RouteField guest_confirm_body[] = {
+    {"node", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
+    {"confirm", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
+    {.name = NULL},
+};
 static const RouteField token_create_body[] = {
     {"ttl_s", ROUTE_FIELD_INT, FALSE, 60, 7 * 86400, NULL},
     {.name = NULL},
@@ -93,6 +98,7 @@ static const Route routes[] = {
     {"POST", API "/guests/{name}/actions/stop", ROUTE_CALL, "guest.stop", 202, guest_stop_body, NULL},
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
     {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},
+    {"POST", API "/guests/{name}/actions/confirm", ROUTE_CALL, "guest.confirm", 200, guest_confirm_body, NULL},
 
     {"GET", API "/volumes", ROUTE_CALL, "volume.list", 200, NULL, NULL},
     {"GET", API "/volumes/{name}", ROUTE_CALL, "volume.show", 200, NULL, NULL},
@@ -112,6 +118,10 @@ static const Route routes[] = {
     {"PUT", API "/fencing/{node}", ROUTE_CALL, "fence.set", 200, fence_set_body, NULL},
     {"POST", API "/fencing/{node}/actions/prove", ROUTE_CALL, "fence.prove", 202, no_fields, NULL},
     {"POST", API "/fencing/{node}/actions/confirm", ROUTE_CALL, "fence.confirm", 200, fence_confirm_body, NULL},
+
+    {"GET", API "/store/snapshots", ROUTE_CALL, "store.snapshots", 200, NULL, NULL},
+    {"POST", API "/store/actions/snapshot", ROUTE_CALL, "store.snapshot", 200, no_fields, NULL},
+    {"POST", API "/store/actions/confirm", ROUTE_CALL, "store.confirm", 200, fence_confirm_body, NULL},
 
     {"GET", API "/operations", ROUTE_CALL, "op.list", 200, NULL, NULL},
     {"GET", API "/operations/{id}", ROUTE_CALL, "op.show", 200, NULL, operation_show_query},

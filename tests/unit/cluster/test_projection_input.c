@@ -147,11 +147,36 @@ static void test_from_a_store(void)
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE);
 }
 
+/* After a rescue or restore: nothing is projected until an operator says so, and a record in doubt is no record. */
+static void test_rescued(void)
+{
+    static const char *const held = "{\"version\":1,\"id\":\"r1\",\"kind\":\"restored\",\"node\":\"n1\",\"at\":\"now\","
+                                    "\"revision\":9}";
+    static const char *const confirmed = "{\"version\":1,\"id\":\"r1\",\"kind\":\"majority-lost\",\"node\":\"n1\","
+                                         "\"at\":\"now\",\"revision\":9,\"confirmed_at\":\"later\"}";
+    for (int round = 0; round < 3; round++) {
+        g_autoptr(GPtrArray) entries = entries_new();
+        g_autoptr(GError) error = NULL;
+        Record record = {.generation = 3, .state = RECORD_STOPPED, .in_sync = {"n1"}, .unconfirmed = "r1"};
+        char *text = record_encode(&record);
+        add(entries, "cluster/rescued", round == 0 ? held : round == 1 ? confirmed : "{}");
+        add(entries, "node/n1", NODE_TEXT);
+        add(entries, "guest/web1", GUEST_TEXT("web1"));
+        add(entries, "record/web1", text);
+        free(text);
+        g_autoptr(ProjectionInput) input = projection_input_from(entries, NULL, &error);
+        g_assert_cmpint(input != NULL, ==, round == 1);
+        g_assert_cmpint(g_error_matches(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED), ==, round == 0);
+        g_assert_true(!input || !((const ProjectionGuest *) input->guests->pdata[0])->have_record);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/projection-input/complete", test_complete);
     g_test_add_func("/projection-input/guest-that-cannot-be-read", test_guest_that_cannot_be_read);
+    g_test_add_func("/projection-input/rescued", test_rescued);
     g_test_add_func("/projection-input/witness", test_witness);
     g_test_add_func("/projection-input/refusals", test_refusals);
     g_test_add_func("/projection-input/from-a-store", test_from_a_store);

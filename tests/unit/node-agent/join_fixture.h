@@ -83,7 +83,8 @@ static gboolean machine_run(const ProcessRunner *runner, const char *const *argv
 {
     Machine *machine = runner->user_data;
     g_autofree char *command = g_strjoinv(" ", (char **) argv);
-    if (g_str_has_suffix(argv[0], "/openssl") || g_str_has_suffix(argv[0], "/rm")) {
+    static const char *const real[] = {"/usr/bin/openssl", "/bin/rm", "/bin/cp", "/bin/sync", "/usr/bin/etcdctl", NULL};
+    if (g_strv_contains(real, argv[0])) {
         return process_runner_default()->run(process_runner_default(), argv, input, timeout_ms, ret, error);
     }
     g_mutex_lock(&machine->mutex);
@@ -259,7 +260,7 @@ static char *token_new(Fixture *fixture)
     return token;
 }
 
-static gboolean token_present(Fixture *fixture, const char *token)
+G_GNUC_UNUSED static gboolean token_present(Fixture *fixture, const char *token)
 {
     g_autofree char *id = g_strndup(token, 8);
     g_autofree char *key = g_strconcat(JOIN_TOKEN_PREFIX, id, NULL);

@@ -9,12 +9,16 @@
 #define BOOT_1 "boot-n1"
 #define BOOT_2 "boot-n2"
 
-/* Records by short text: "state/in_sync/owner@boot[>to#id]", e.g. "running/n1,n2/n1@boot-n1>n2#h1"; always
- * generation 7. */
+/* Records by short text: "state/in_sync/owner@boot[>to#id][?rescue]", e.g. "running/n1,n2/n1@boot-n1>n2#h1";
+ * always generation 7. */
 static Record record_from(const char *text)
 {
     Record r = {.generation = 7};
-    g_auto(GStrv) parts = g_strsplit(text, "/", 3);
+    g_auto(GStrv) doubt = g_strsplit(text, "?", 2);
+    g_auto(GStrv) parts = g_strsplit(doubt[0], "/", 3);
+    if (doubt[1]) {
+        g_strlcpy(r.unconfirmed, doubt[1], RECORD_NAME_MAX);
+    }
     g_assert_cmpint(g_strv_length(parts), ==, 3);
     r.state = strcmp(parts[0], "new") == 0       ? RECORD_NEW
               : strcmp(parts[0], "stopped") == 0 ? RECORD_STOPPED
@@ -41,6 +45,9 @@ static char *record_text(const Record *r)
     }
     if (r->handover_to[0]) {
         g_string_append_printf(text, ">%s#%s", r->handover_to, r->handover_id);
+    }
+    if (r->unconfirmed[0]) {
+        g_string_append_printf(text, "?%s", r->unconfirmed);
     }
     return g_string_free(g_steal_pointer(&text), FALSE);
 }
@@ -373,6 +380,118 @@ static void test_handover(void)
     g_assert_false(record_handover_commit(&standing, "h1", "", &after, reason, sizeof(reason)));
 }
 
+/* ---- after a rescue or restore of the store ---- */
+
+/* Nothing starts from a record in doubt and nobody edits it, whatever is proven of the owner; two equal copies, or the
+ * only one there is, end the doubt. */
+static const ClaimCase doubted_claim_cases[] = {
+    {"stopped/n1,n2/n1@boot-n1?r1", "n1", BOOT_1, 0, "!rescued or restored"},
+    {"stopped/n1/n1@boot-n1?r1", "n1", BOOT_1, 0, "!rescued or restored"},
+    {"running/n1,n2/n2@boot-n2?r1", "n1", BOOT_1, FENCED | REBOOTED, "!rescued or restored"},
+    {"running/n1,n2/n1@boot-n1?r1", "n1", "boot-later", 0, "!rescued or restored"},
+    /* equal while the other side may be writing is no end of the doubt: that one is the owner */
+    {"stopped/n1,n2/n1@boot-n1?r1", "n1", BOOT_1, PEER_GOOD, "!rescued or restored"},
+    {"stopped/n1,n2/n1@boot-n1?r1", "n1", BOOT_1, STOP_PROVEN, "!rescued or restored"},
+    {"stopped/n1,n2/n1@boot-n1?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "running/n1,n2/n1@boot-n1"},
+    /* the in-sync set of an old record is worth nothing, in either direction */
+    {"stopped/n2/n2@boot-n2?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "running/n1,n2/n1@boot-n1"},
+    {"stopped/n1/n2@boot-n2?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "running/n1/n1@boot-n1"},
+    {"running/n2/n2@boot-n2?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "running/n1,n2/n1@boot-n1"},
+    /* never initialised, says the record: copies are equal from the start, and one may have been filled since */
+    {"new/n1,n2/?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "!not initialised"},
+    {"running/n1,n2/n2@boot-n2>n1#h1?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "!hand-over"},
+    {"running/n1,n2/n3@boot-n3?r1", "n1", BOOT_1, PEER_GOOD | STOP_PROVEN, "!n3 may still be running"},
+    {"stopped/n1/n1@boot-n1?r1", "n1", BOOT_1, NO_PEER, "running/n1/n1@boot-n1"},
+    {"stopped/n1,n2/n1@boot-n1?r1", "n1", BOOT_1, NO_PEER, "!rescued or restored"},
+    {"stopped/n2/n2@boot-n2?r1", "n1", BOOT_1, NO_PEER, "!rescued or restored"},
+};
+
+static const struct {
+    const char *before, *node;
+    bool writes;
+    const char *wanted;
+} renew_cases[] = {
+    {"running/n1,n2/n1@boot-n1?r1", "n1", true, "running/n1/n1@boot-n1"},
+    /* the record is of before the move to n2, of before a stop, or of a hand-over that ended long ago */
+    {"running/n1,n2/n1@boot-n1?r1", "n2", true, "running/n2/n2@boot-n2"},
+    {"stopped/n1/n1@boot-n1?r1", "n2", true, "running/n2/n2@boot-n2"},
+    {"running/n1,n2/n1@boot-n1>n2#h1?r1", "n2", true, "running/n2/n2@boot-n2"},
+    {"new/n1,n2/?r1", "n1", true, "running/n1/n1@boot-n1"},
+    {"running/n1,n2/n1@boot-n1?r1", "n1", false, "!does not run"},
+    {"running/n1,n2/n1@boot-n1?r1", "", true, "!missing or too long"},
+    {"running/n1,n2/n1@boot-n1", "n1", true, "!not in doubt"},
+};
+
+static void test_doubted_claim_and_renew(void)
+{
+    Record after = {0};
+    char reason[256] = "";
+    for (gsize i = 0; i < G_N_ELEMENTS(doubted_claim_cases); i++) {
+        const ClaimCase *c = &doubted_claim_cases[i];
+        Record before = record_from(c->before);
+        const char *peer = strcmp(c->node, "n1") == 0 ? "n2" : "n1";
+        RecordClaimFacts facts = {.node = c->node,
+                                  .boot_id = c->boot_id,
+                                  .owner_rebooted = c->facts & REBOOTED,
+                                  .owner_fenced = c->facts & FENCED,
+                                  .peer_proves_stop = c->facts & STOP_PROVEN,
+                                  .peer_up_to_date = c->facts & PEER_GOOD,
+                                  .peer = c->facts & NO_PEER ? NULL : peer};
+        bool ok = record_claim(&before, &facts, &after, reason, sizeof(reason));
+        check_outcome("claim in doubt", &before, ok, &after, reason, c->wanted);
+    }
+    for (gsize i = 0; i < G_N_ELEMENTS(renew_cases); i++) {
+        Record before = record_from(renew_cases[i].before);
+        const char *node = renew_cases[i].node;
+        bool ok = record_renew(&before, node, strcmp(node, "n1") == 0 ? BOOT_1 : BOOT_2, renew_cases[i].writes, &after,
+                               reason, sizeof(reason));
+        check_outcome("renew", &before, ok, &after, reason, renew_cases[i].wanted);
+    }
+}
+
+static void test_doubt(void)
+{
+    Record before = record_from("running/n1,n2/n1@boot-n1"), after = {0}, again = {0};
+    Record standing = record_from("running/n1,n2/n1@boot-n1>n2#h1?r1");
+    Record stale = record_from("stopped/n1,n2/n2@boot-n2?r1"), fresh = record_from("new/n1,n2/");
+    RecordSelfFacts lost = {
+        .node = "n1", .boot_id = BOOT_1, .peer = "n2", .own_disk_lost = true, .peer_up_to_date = true};
+    char reason[256] = "";
+    bool ok = record_doubt(&before, "r1", &after, reason, sizeof(reason));
+    check_outcome("doubt", &before, ok, &after, reason, "running/n1,n2/n1@boot-n1?r1");
+    after.generation = 7;
+    ok = record_doubt(&after, "r1", &again, reason, sizeof(reason));
+    check_outcome("doubt twice", &after, ok, &again, reason, "=");
+    ok = record_doubt(&after, "r2", &again, reason, sizeof(reason));
+    check_outcome("doubt anew", &after, ok, &again, reason, "running/n1,n2/n1@boot-n1?r2");
+    ok = record_doubt(&fresh, "r1", &again, reason, sizeof(reason));
+    check_outcome("doubt new", &fresh, ok, &again, reason, "new/n1,n2/?r1");
+    g_assert_false(record_doubt(&before, "", &again, reason, sizeof(reason)));
+    /* nobody edits it */
+    ok = record_mark(&after, "n1", BOOT_1, "n2", &again, reason, sizeof(reason));
+    check_outcome("mark", &after, ok, &again, reason, "!rescued or restored");
+    ok = record_clear(&after, "n1", BOOT_1, "n2", &again, reason, sizeof(reason));
+    check_outcome("clear", &after, ok, &again, reason, "!rescued or restored");
+    ok = record_mark_self(&after, &lost, &again, reason, sizeof(reason));
+    check_outcome("mark self", &after, ok, &again, reason, "!rescued or restored");
+    ok = record_handover_begin(&after, "n1", BOOT_1, "n2", "h1", &again, reason, sizeof(reason));
+    check_outcome("begin", &after, ok, &again, reason, "!rescued or restored");
+    ok = record_handover_commit(&standing, "h1", BOOT_2, &again, reason, sizeof(reason));
+    check_outcome("commit", &standing, ok, &again, reason, "!rescued or restored");
+    /* an end is always true, and leaves the doubt */
+    ok = record_handover_rollback(&standing, "h1", &again, reason, sizeof(reason));
+    check_outcome("rollback", &standing, ok, &again, reason, "running/n1,n2/n1@boot-n1?r1");
+    ok = record_stop(&after, "n1", BOOT_1, &again, reason, sizeof(reason));
+    check_outcome("stop", &after, ok, &again, reason, "stopped/n1,n2/n1@boot-n1?r1");
+    /* the operator's word */
+    ok = record_confirm(&stale, "n1", &again, reason, sizeof(reason));
+    check_outcome("confirm", &stale, ok, &again, reason, "stopped/n1/n2@boot-n2");
+    ok = record_confirm(&standing, "n2", &again, reason, sizeof(reason));
+    check_outcome("confirm", &standing, ok, &again, reason, "stopped/n2/n1@boot-n1");
+    g_assert_false(record_confirm(&before, "n1", &again, reason, sizeof(reason)));
+    g_assert_false(record_confirm(&stale, "", &again, reason, sizeof(reason)));
+}
+
 /* A name that does not fit must be refused, never cut: cut, it could equal another node's. */
 static void test_long_names(void)
 {
@@ -399,6 +518,12 @@ static const struct {
     {DOCUMENT("stopped", "[\"n1\",\"n2\"]", "", "", "", ""), NULL},
     {DOCUMENT("running", "[\"n1\",\"n2\"]", "n1", "b", "n2", "h"), NULL},
     {DOCUMENT("running", "[\"n1\"]", "n1", "b", "", ""), NULL},
+    {"{\"version\":1,\"generation\":3,\"state\":\"new\",\"in_sync\":[],\"owner\":\"\",\"owner_boot_id\":\"\","
+     "\"handover_to\":\"\",\"handover_id\":\"\",\"unconfirmed\":\"r1\"}",
+     NULL},
+    {"{\"version\":1,\"generation\":3,\"state\":\"new\",\"in_sync\":[],\"owner\":\"\",\"owner_boot_id\":\"\","
+     "\"handover_to\":\"\",\"handover_id\":\"\",\"unconfirmed\":\"\"}",
+     "unconfirmed"},
     {"", "not valid JSON"},
     {"[]", "JSON object"},
     {"{}", "version"},
@@ -462,6 +587,8 @@ int main(int argc, char **argv)
     g_test_add_func("/record/mark-self", test_mark_self);
     g_test_add_func("/record/stop", test_stop);
     g_test_add_func("/record/handover", test_handover);
+    g_test_add_func("/record/doubt", test_doubt);
+    g_test_add_func("/record/doubted-claim-and-renew", test_doubted_claim_and_renew);
     g_test_add_func("/record/long-names", test_long_names);
     g_test_add_func("/record/decode", test_decode);
     return g_test_run();
