@@ -38,7 +38,7 @@ static gboolean tried_lately(Daemon *daemon, const char *target)
 static gboolean runs_on_the_peers_copy(const Manifest *manifest, const Record *record)
 {
     const char *self = ident_node_name(), *peer = manifest->peer_node;
-    return peer && record->state == RECORD_RUNNING && record->handover_to[0] == '\0' &&
+    return peer && record->state == RECORD_RUNNING && !record->handover_to[0] && !record->unconfirmed[0] &&
            g_str_equal(record->owner, self) && g_str_equal(record->owner_boot_id, ident_boot_id()) &&
            !record_is_in_sync(record, self) && record_is_in_sync(record, peer);
 }
