@@ -330,6 +330,17 @@ static void walk_reboot(Walk *walk, const IncidentEntry *entry)
     open->booted_us = entry->at_us; /* of several the last: in that life it came back */
 }
 
+/* It still lived when somebody asked for its fencing: the outage had not begun before. A node that was lost first may
+ * live too, cut off: there the outage is counted from when the others heard of it last. */
+static void walk_lives(Walk *walk, gint64 at_us)
+{
+    Incident *open = walk->open;
+    if (open && !open->noticed && !open->reboot_us && !open->member_us) {
+        open->begin_us = MAX(open->begin_us, MIN(at_us, open->detected_us));
+        open->heard = TRUE;
+    }
+}
+
 /* A line of the node itself. */
 static void walk_own(Walk *walk, const IncidentEntry *entry)
 {
@@ -338,6 +349,7 @@ static void walk_own(Walk *walk, const IncidentEntry *entry)
         walk_reboot(walk, entry);
     } else if (walk->open && g_strcmp0(line->boot, walk->open->boot) == 0) {
         walk->open->last_line_us = MAX(walk->open->last_line_us, entry->at_us);
+        walk_lives(walk, entry->at_us);
     }
     if (g_strcmp0(walk->boot, line->boot) != 0) {
         g_free(walk->boot);
@@ -379,6 +391,7 @@ static void walk_entry(Walk *walk, const IncidentEntry *entry)
     }
     if (own && entry->line->kind == BLACKBOX_HEARD) {
         walk->sign_us = MAX(walk->sign_us, entry->at_us);
+        walk_lives(walk, entry->at_us);
     }
     gboolean frozen = entry->fact && entry->fact->kind == FACT_FROZEN;
     if (own ? !frozen && (entry->fact || entry->line->kind == BLACKBOX_GAP)

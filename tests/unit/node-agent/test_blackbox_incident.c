@@ -351,6 +351,26 @@ static void test_reasons(void)
     }
 }
 
+/* A member that is shot on somebody's word lived until then: its silence before, in which nothing was to be logged, is
+ * no part of the outage. */
+static void test_shot_alive(void)
+{
+    static const Told story[] = {
+        {1, "n1", DEAD_BOOT, "holdfastd", "hello"},
+        {100, "n2", B2, ASKED},
+        {104, "n1", DEAD_BOOT, "holdfastd", "still here"},
+        {109, "n2", B2, FENCED},
+        {110, "n2", B2, LOST},
+        {130, "n1", BN, "kernel", "Linux version 6.1"},
+        {140, "n2", B2, MEMBER},
+        {0, NULL, NULL, NULL, NULL},
+    };
+    g_autoptr(json_t) report = tell(story, 1);
+    g_assert_cmpstr(text(report, "phases.0.name"), ==, "notice");
+    g_assert_cmpint(number(report, "phases.0.ms"), ==, 0);
+    assert_adds_up(report);
+}
+
 /* Shot twice in a row are two incidents; a shot that failed first is told. */
 static void test_two_in_a_row(void)
 {
@@ -433,6 +453,7 @@ int main(int argc, char **argv)
     g_test_add_func("/incident/no-stream", test_power_cut_without_a_stream);
     g_test_add_func("/incident/panic", test_panic);
     g_test_add_func("/incident/reasons", test_reasons);
+    g_test_add_func("/incident/shot-alive", test_shot_alive);
     g_test_add_func("/incident/two", test_two_in_a_row);
     g_test_add_func("/incident/replica", test_lost_replica);
     g_test_add_func("/incident/clock", test_clock_set_back);
