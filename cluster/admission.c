@@ -35,7 +35,7 @@ static Load load_of(const PlanSnapshot *snapshot, const char *node, const char *
     Load load = {0};
     for (guint i = 0; i < snapshot->guests->len; i++) {
         const Guest *guest = snapshot->guests->pdata[i];
-        const char *home = guest == except ? NULL : home_of(snapshot, guest);
+        const char *home = except && strcmp(guest->name, except->name) == 0 ? NULL : home_of(snapshot, guest);
         if (!home || strcmp(home, lost ? lost : node) != 0 || (lost && !guest_on_node(guest, node))) {
             continue;
         }

@@ -461,6 +461,23 @@ gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestS
     return TRUE;
 }
 
+/* The name of a guest on `node` that must not share a node with `guest`; NULL: none. Borrowed. */
+static const char *strictly_apart_there(const PlanSnapshot *snapshot, const Guest *guest, const char *node)
+{
+    g_autoptr(GPtrArray) places = relations_places(snapshot->guests);
+    for (guint i = 0; snapshot->homes && i < places->len; i++) {
+        const RelationPlace *place = places->pdata[i];
+        const Guest *other = strcmp(place->guest->name, guest->name) == 0  ? place->with
+                             : strcmp(place->with->name, guest->name) == 0 ? place->guest
+                                                                           : NULL;
+        if (other && place->kind == RELATION_APART_STRICT &&
+            g_strcmp0(g_hash_table_lookup(snapshot->homes, other->name), node) == 0) {
+            return other->name;
+        }
+    }
+    return NULL;
+}
+
 gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char *node_name, GError **error)
 {
     const Node *node = node_find(snapshot, node_name);
@@ -487,6 +504,12 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
         return fail(error, HOLDFAST_ERROR_NO_SPACE,
                     "node: '%s' has %" G_GINT64_FORMAT " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB",
                     node_name, status->memory_free_mib, guest->name, guest->spec.memory_mib);
+    }
+    const char *other = strictly_apart_there(snapshot, guest, node_name);
+    if (other) {
+        return fail(error, HOLDFAST_ERROR_REFUSED,
+                    "node: '%s' runs guest '%s', which keeps apart from '%s' strictly: move it away first", node_name,
+                    other, guest->name);
     }
     return TRUE;
 }

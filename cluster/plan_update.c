@@ -52,8 +52,24 @@ static gboolean machine_may_change(const PlanSnapshot *snapshot, const Guest *gu
     return !grows || admission_check(snapshot, &larger, error);
 }
 
+/* What depends on where guests run is not decided without knowing it. */
+static gboolean homes_are_known(const PlanSnapshot *snapshot, const Guest *guest, const GuestSpec *changed,
+                                GError **error)
+{
+    gboolean matters = changed->keep_apart_strict || changed->memory_mib != guest->spec.memory_mib ||
+                       changed->vcpus != guest->spec.vcpus || changed->restart_limit != guest->spec.restart_limit ||
+                       changed->restart_window_s != guest->spec.restart_window_s;
+    if (matters && !snapshot->homes) {
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_UNAVAILABLE,
+                            "Pacemaker does not say where guests run just now, and this change depends on it: retry");
+        return FALSE;
+    }
+    return TRUE;
+}
+
 gboolean plan_update(const PlanSnapshot *snapshot, const Guest *guest, const GuestSpec *changed, GError **error)
 {
     return relations_check(snapshot->guests, guest->name, changed, &guest->spec, error) &&
-           are_apart(snapshot, guest, changed, error) && machine_may_change(snapshot, guest, changed, error);
+           homes_are_known(snapshot, guest, changed, error) && are_apart(snapshot, guest, changed, error) &&
+           machine_may_change(snapshot, guest, changed, error);
 }

@@ -17,9 +17,10 @@
 #include <string.h>
 
 #define SCORE_MOVE_THERE "1000"
-#define SCORE_FIRST "10"
-#define SCORE_OTHER "5"
-#define SCORE_STAY "0"
+/* Above what all wishes of a guest can take away (8 of 10 each): Pacemaker uses no node whose sum is negative. */
+#define SCORE_FIRST "110"
+#define SCORE_OTHER "105"
+#define SCORE_STAY "100"
 
 static const char *const place_scores[] = {
     [RELATION_TOGETHER] = "10", [RELATION_APART] = "-10", [RELATION_APART_STRICT] = "-INFINITY"};
@@ -161,6 +162,9 @@ static void put_place(Projection *projection, const RelationPlace *place)
     xml_set(element, "rsc", place->guest->name);
     xml_set(element, "with-rsc", place->with->name);
     xml_set(element, "score", place_scores[place->kind]);
+    if (place->kind != RELATION_APART_STRICT) {
+        xml_set(element, "influence", "false"); /* many that wish to be near one do not move it */
+    }
     projection_put(projection, projection_section(projection, "constraints"), element);
 }
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define ETCDCTL "/usr/bin/etcdctl"
@@ -18,6 +19,7 @@
 #define STATUS_TIMEOUT_MS 60000
 #define TEMPORARY "taking.db"
 #define HASH_BYTES 32
+#define ROOM_BYTES (256 * (gint64) (1024 * 1024)) /* left to etcd and everybody else on that disk */
 #define PAGE_BYTES 512 /* bbolt pages are a multiple of this: what is over is the hash, or the file is none */
 
 void store_snapshot_free(StoreSnapshot *snapshot)
@@ -164,14 +166,40 @@ static gboolean publish(const char *folder, const char *temporary, const char *p
            holdfast_error_set_errno(error, errno, "cannot write %s", path);
 }
 
-static void remove_old(const char *folder)
+/* `taken` stays whatever its name says: a clock that was wrong before must not remove what is newest now. */
+static void remove_old(const char *folder, const char *taken)
 {
     g_autoptr(GPtrArray) snapshots = store_snapshot_list(folder);
     for (guint i = store_snapshot_n_keep(snapshots, STORE_SNAPSHOT_KEEP, STORE_SNAPSHOT_KEEP_BYTES); i < snapshots->len;
          i++) {
-        g_autofree char *path = g_build_filename(folder, ((const StoreSnapshot *) snapshots->pdata[i])->name, NULL);
-        g_unlink(path); /* one that stays is tried again the next time */
+        const char *name = ((const StoreSnapshot *) snapshots->pdata[i])->name;
+        g_autofree char *path = g_build_filename(folder, name, NULL);
+        if (g_strcmp0(name, taken) != 0) {
+            g_unlink(path); /* one that stays is tried again the next time */
+        }
     }
+}
+
+/* etcd writes its log to the same disk, and must never find it full for a snapshot's sake. */
+static gboolean has_room(const char *folder, GError **error)
+{
+    g_autoptr(GPtrArray) snapshots = store_snapshot_list(folder);
+    gint64 newest = snapshots->len > 0 ? ((const StoreSnapshot *) snapshots->pdata[0])->size_bytes : 0;
+    gint64 wanted = 2 * newest + ROOM_BYTES;
+    struct statvfs status;
+    if (statvfs(folder, &status) != 0) {
+        return holdfast_error_set_errno(error, errno, "cannot look at %s", folder);
+    }
+    gint64 available = (gint64) status.f_bavail * (gint64) status.f_frsize;
+    if (available >= wanted) {
+        return TRUE;
+    }
+    remove_old(folder, NULL);
+    g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NO_SPACE,
+                "%s: %" G_GINT64_FORMAT " MiB are free and %" G_GINT64_FORMAT
+                " are wanted for a snapshot of the store: make room on that disk",
+                folder, available >> 20, wanted >> 20);
+    return FALSE;
 }
 
 StoreSnapshot *store_snapshot_take(const ProcessRunner *runner, const char *folder, const char *socket, GError **error)
@@ -182,7 +210,7 @@ StoreSnapshot *store_snapshot_take(const ProcessRunner *runner, const char *fold
     gint64 revision = 0;
     g_unlink(temporary);
     g_unlink(part);
-    if (!folder_make(folder, error) ||
+    if (!folder_make(folder, error) || !has_room(folder, error) ||
         !process_call(runner, TAKE_TIMEOUT_MS, NULL, error, ETCDCTL, endpoint, "snapshot", "save", temporary, NULL) ||
         !store_snapshot_check(temporary, error) || !revision_of(runner, temporary, &revision, error)) {
         g_unlink(temporary);
@@ -194,7 +222,7 @@ StoreSnapshot *store_snapshot_take(const ProcessRunner *runner, const char *fold
     if (!publish(folder, temporary, path, error)) {
         return NULL;
     }
-    remove_old(folder);
+    remove_old(folder, name);
     StoreSnapshot *snapshot = store_snapshot_parse(name);
     GStatBuf status;
     snapshot->size_bytes = g_stat(path, &status) == 0 ? status.st_size : 0;

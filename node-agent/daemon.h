@@ -54,6 +54,7 @@ typedef struct {
     gint64 snapshot_due_us;                /* lock; of the store here, monotonic; 0: not known yet */
     GHashTable *published;                 /* lock; status key -> text last written under the lease */
     GHashTable *settled;                   /* lock; guest -> GuestSettled */
+    GHashTable *leave_looked;              /* lock; guest -> gint64, when its lost disk was last thought of */
     GHashTable *resyncs;                   /* lock; guest -> GuestResync */
     GMutex pacemaker_lock;
     char *pacemaker_xml;    /* pacemaker_lock; crm_mon's last answer, shared by callers within PACEMAKER_AGE_MS */

@@ -6,12 +6,15 @@
 #include "node-agent/leave_lost_disk.h"
 
 #include "cluster/ocf/guest_run.h"
+#include "common/error.h"
 #include "common/ident.h"
 #include "common/log.h"
 #include "node-agent/operation.h"
+#include "node-agent/plan_snapshot.h"
 
 /* After a failed move: the reason will still be there in the next seconds. */
 #define RETRY_AFTER_S 60
+#define LOOK_EVERY_US (20 * G_USEC_PER_SEC)
 
 gboolean leave_was_tried(const Operation *operation, const char *target, GDateTime *now)
 {
@@ -43,6 +46,42 @@ static gboolean runs_on_the_peers_copy(const Manifest *manifest, const Record *r
            !record_is_in_sync(record, self) && record_is_in_sync(record, peer);
 }
 
+/* What an operator's migration is asked too: room there, a node that takes guests, nobody to keep apart from. */
+static gboolean may_move(Daemon *daemon, const Guest *guest, const char *peer, GError **error)
+{
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, error);
+    const PacemakerNode *node = NULL;
+    g_auto(PlanSnapshot) snapshot = {0};
+    if (!pacemaker) {
+        return FALSE;
+    }
+    for (guint i = 0; i < pacemaker->nodes->len; i++) {
+        const PacemakerNode *each = pacemaker->nodes->pdata[i];
+        node = g_str_equal(each->name, peer) ? each : node;
+    }
+    if (!node || !node->online || node->standby || node->maintenance) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "%s takes no guests now", peer);
+        return FALSE;
+    }
+    plan_snapshot_take(daemon, pacemaker, &snapshot);
+    return plan_move(&snapshot, guest, peer, error);
+}
+
+/* Not in every round, and not before the last one begun shows in the cache. */
+static gboolean is_time(Daemon *daemon, const char *guest)
+{
+    g_mutex_lock(&daemon->lock);
+    gint64 *looked_us = g_hash_table_lookup(daemon->leave_looked, guest), now_us = g_get_monotonic_time();
+    gboolean time = !looked_us || now_us - *looked_us > LOOK_EVERY_US;
+    if (time) {
+        looked_us = g_new0(gint64, 1);
+        *looked_us = now_us;
+        g_hash_table_replace(daemon->leave_looked, g_strdup(guest), looked_us);
+    }
+    g_mutex_unlock(&daemon->lock);
+    return time;
+}
+
 void leave_lost_disk(Daemon *daemon, const Manifest *manifest, const Record *record)
 {
     const Guest *guest = &manifest->guest;
@@ -52,10 +91,16 @@ void leave_lost_disk(Daemon *daemon, const Manifest *manifest, const Record *rec
     g_autofree char *target = g_strconcat("guest/", guest->name, NULL);
     g_autofree char *run_folder = guest_run_folder(guest->name);
     g_autoptr(Operation) other = operation_running_on(daemon, target);
-    if (other || tried_lately(daemon, target) || guest_engine(guest)->query(run_folder, guest->name) != VMM_RUNNING) {
+    if (other || tried_lately(daemon, target) || guest_engine(guest)->query(run_folder, guest->name) != VMM_RUNNING ||
+        !is_time(daemon, guest->name)) {
         return;
     }
     g_autoptr(GError) error = NULL;
+    if (!may_move(daemon, guest, manifest->peer_node, &error)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': its disk here is lost, and it cannot move: %s", guest->name,
+                 error->message);
+        return;
+    }
     g_autoptr(Operation) move = operation_new("guest.migrate", target, manifest->peer_node, ident_node_name());
     if (!operation_create(daemon, move, &error)) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': its move to %s, where its disk is, could not begin: %s", guest->name,

@@ -210,6 +210,7 @@ static gboolean daemon_open(Daemon *daemon, GError **error)
     daemon->published = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->agents_absent = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->settled = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, guest_settled_free);
+    daemon->leave_looked = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->resyncs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
     daemon->config = node_config_read(error);
     daemon->store = daemon->config ? store_new_for_node(error) : NULL;

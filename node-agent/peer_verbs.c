@@ -214,6 +214,17 @@ static json_t *replica_mark(PeerWork *work, GError **error)
                     "guest '%s': not Primary here without its other copy: nothing to record", guest->name);
         return NULL;
     }
+    Record record;
+    if (!record_read(work->daemon->store, guest->name, &record, NULL, error)) {
+        return NULL;
+    }
+    if (record.unconfirmed[0]) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "guest '%s': the record is in doubt after a rescue of the store and takes no mark: 'holdfast guest "
+                    "confirm' ends that",
+                    guest->name);
+        return NULL;
+    }
     g_autoptr(json_t) outdated =
         daemon_peer_call(work->daemon, peer, "drbd.outdate", arguments, OUTDATE_TIMEOUT_MS, error);
     if (!outdated || !record_update(work->daemon->store, guest->name, mark_rule, peer, NULL, NULL, error)) {

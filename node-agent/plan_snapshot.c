@@ -11,7 +11,7 @@ void plan_snapshot_take(Daemon *daemon, const PacemakerStatus *pacemaker, PlanSn
         .volumes = cache_objects(daemon->cache, &volume_type, "volume/"),
         .images = cache_objects(daemon->cache, &image_type, "image/"),
         .networks = cache_objects(daemon->cache, &network_type, "network/"),
-        .homes = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free),
+        .homes = pacemaker ? g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free) : NULL,
     };
     for (guint i = 0; i < snapshot->nodes->len; i++) {
         const Node *node = snapshot->nodes->pdata[i];

@@ -299,6 +299,8 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
         g_free(daemon->looked_basis);
         daemon->looked_basis = g_strdup(basis);
         daemon->looked_at_us = g_get_monotonic_time();
+    } else {
+        g_clear_pointer(&daemon->looked_basis, g_free);
     }
     gboolean judge = daemon_is_judge(daemon, pacemaker), dc = daemon_is_dc(daemon, pacemaker);
     daemon->looked_in_charge = judge || dc;

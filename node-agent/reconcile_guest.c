@@ -397,8 +397,9 @@ static void lost_copy_follow(GuestWork *work)
     if (work->lost.stands && !work->lost.held && peer) {
         facts.copies_equal = copies_are_equal(work, &primary_here);
         facts.record_known = record_read(work->daemon->store, name, &record, NULL, NULL);
-        facts.named = facts.record_known && record_is_in_sync(&record, ident_node_name());
-        facts.peer_named = facts.record_known && record_is_in_sync(&record, peer);
+        /* In doubt the truth may name either. */
+        facts.named = facts.record_known && (record.unconfirmed[0] || record_is_in_sync(&record, ident_node_name()));
+        facts.peer_named = facts.record_known && (record.unconfirmed[0] || record_is_in_sync(&record, peer));
     }
     LostCopyStep step = lost_copy_decide(&work->lost, &facts);
     if (step == LOST_COPY_REMOVE) {

@@ -109,7 +109,9 @@ DoubtStep record_doubt_decide(const DoubtView *node, const DoubtView *other, con
     } else if (!node->usable) {
         *ret_reason = "a disk of that copy is not attached, or neither UpToDate nor Consistent";
     } else if (node->runs && !node->frozen) {
-        *ret_reason = "it runs there, and that node renews the record by itself within seconds";
+        *ret_reason = "it runs there, and that node renews the record by itself within seconds, unless the guest is "
+                      "paused or its "
+                      "VMM is dead: then stop it there first";
     }
     return *ret_reason ? DOUBT_REFUSE : node->runs ? DOUBT_RENEW : DOUBT_CONFIRM;
 }

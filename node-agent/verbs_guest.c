@@ -251,6 +251,12 @@ static json_t *guest_update(const VerbCall *call, GError **error)
     }
     plan_snapshot_take(call->daemon, pacemaker, &snapshot);
     gboolean ok = plan_update(&snapshot, guest, &changed, error);
+    /* Failures of before must not count against the new limit: a guest that runs would be taken from its node. */
+    if (ok && pacemaker && pacemaker_status_resource(pacemaker, guest->name) &&
+        (changed.restart_limit != guest->spec.restart_limit ||
+         changed.restart_window_s != guest->spec.restart_window_s)) {
+        ok = pacemaker_cleanup(call->daemon->runner, guest->name, error);
+    }
     if (ok) {
         json_struct_clear(&guest_spec_type, &guest->spec);
         guest->spec = changed;

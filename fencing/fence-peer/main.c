@@ -51,7 +51,7 @@ static bool mark_peer(const HandlerGuest *guest)
     if (!handler_record_read(guest->guest, &record, &revision)) {
         return false;
     }
-    if (record.state == RECORD_NEW) {
+    if (record.state == RECORD_NEW && !record.unconfirmed[0]) {
         return true; /* being created: nobody may start it, so nothing hangs on who is in sync */
     }
     if (!record_mark(&record, guest->node, guest->boot_id, guest->peer, &next, reason, sizeof(reason))) {
@@ -64,6 +64,14 @@ static bool mark_peer(const HandlerGuest *guest)
     syslog(LOG_NOTICE, "guest '%s': generation %lld, %s is out of sync", guest->guest, (long long) next.generation,
            guest->peer);
     return true;
+}
+
+/* A record in doubt takes no mark: then the peer's copy is not made unusable for nothing either. */
+static bool record_takes_marks(const HandlerGuest *guest)
+{
+    Record record;
+    int64_t revision;
+    return handler_record_read(guest->guest, &record, &revision) && !record.unconfirmed[0];
 }
 
 static int frozen_primary(const HandlerGuest *guest)
@@ -86,7 +94,7 @@ static int frozen_primary(const HandlerGuest *guest)
             if (mark_peer(guest)) {
                 return PEER_DOWN_LOCAL_UP_TO_DATE;
             }
-        } else if (handler_peer_outdated(guest->guest) && mark_peer(guest)) {
+        } else if (record_takes_marks(guest) && handler_peer_outdated(guest->guest) && mark_peer(guest)) {
             return PEER_OUTDATED;
         }
         if (tries % SAY_EVERY == SAY_EVERY - 1) {

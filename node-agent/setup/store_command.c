@@ -4,6 +4,7 @@
 #include "node-agent/setup/store_command.h"
 
 #include "common/error.h"
+#include "common/lock.h"
 #include "node-agent/setup/checks.h"
 #include "node-agent/setup/store_rejoin.h"
 #include "node-agent/setup/store_rescue_run.h"
@@ -104,6 +105,11 @@ static gboolean new_store(const SetupContext *context, StoreCommand *command, GE
 gboolean store_command_run(const SetupContext *context, StoreCommand *command, GError **error)
 {
     if (!check_root(context, error)) {
+        return FALSE;
+    }
+    LOCK_AUTO int lock = lock_take("store-setup", 0, error);
+    if (lock < 0) {
+        g_prefix_error(error, "another `holdfast store` is at work on this node: ");
         return FALSE;
     }
     switch (command->verb) {

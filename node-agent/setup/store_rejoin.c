@@ -97,7 +97,24 @@ static gboolean etcd_begin(const JoinAdmission *admission, GError **error)
            member_unit_restart(context, ETCD_UNIT, FALSE, error);
 }
 
-static gboolean become_voter(JoinAdmission *admission, GError **error)
+/* A member of before whose data folder was put aside: with its id and nothing in its log it would have forgotten what
+ * it acknowledged. It comes back as a new one. */
+static gboolean old_member_remove(const JoinAdmission *admission, GError **error)
+{
+    g_autofree char *url = etcd_conf_peer_url(admission->self->ring0, admission->context->etcd_peer_port);
+    g_autoptr(GPtrArray) members = store_members(admission->store, error);
+    for (guint i = 0; members && i < members->len; i++) {
+        const StoreMember *member = members->pdata[i];
+        if (g_strv_contains((const char *const *) member->peer_urls, url) &&
+            !store_member_remove(admission->store, member->id, error)) {
+            return FALSE;
+        }
+    }
+    return members != NULL;
+}
+
+/* `first`: no earlier try has added the member that will be ours. */
+static gboolean become_voter(JoinAdmission *admission, gboolean first, GError **error)
 {
     g_autofree char *name = g_strconcat("node/", admission->self->node, NULL);
     g_autofree char *key = g_strconcat(STORE_ROOT, name, NULL);
@@ -110,6 +127,10 @@ static gboolean become_voter(JoinAdmission *admission, GError **error)
     }
     admission->node->voter = TRUE;
     g_autoptr(GError) problem = NULL;
+    if (first && (!old_member_remove(admission, error) ||
+                  !setup_write(admission->context, BEGUN_PATH, "", -1, 0600, NULL, error))) {
+        return FALSE;
+    }
     if (!join_admit_add_member(admission, error) || !etcd_begin(admission, error) ||
         !join_admit_promote(admission, error)) {
         return FALSE;
@@ -140,7 +161,7 @@ gboolean store_rejoin(const SetupContext *context, GError **error)
     g_autofree char *begun = setup_path(context, BEGUN_PATH);
     g_autoptr(Store) store = member_store(context, FALSE);
     g_auto(JoinAdmission) admission = {.context = context, .store = store, .self = config};
-    if (!setup_write(context, BEGUN_PATH, "", -1, 0600, NULL, error) || !become_voter(&admission, error)) {
+    if (!become_voter(&admission, !setup_exists(context, BEGUN_PATH), error)) {
         return FALSE;
     }
     if (g_unlink(begun) != 0) {

@@ -118,12 +118,15 @@ static gboolean url_answers(const char *url)
     return connection != NULL;
 }
 
-/* Client URLs of the other voters. */
-static char **other_voters(const SetupContext *context, const NodeConfig *config)
+/* Client URLs of the other voters. NULL: the list of them cannot be read. */
+static char **other_voters(const SetupContext *context, const NodeConfig *config, GError **error)
 {
     g_autofree char *own = g_strdup_printf("https://%s:%d", config->ring0, context->etcd_client_port);
-    g_autofree char *text = setup_read(context, NODE_VOTERS_PATH, NULL);
-    g_auto(GStrv) lines = g_strsplit(text ? text : "", "\n", -1);
+    g_autofree char *text = setup_read(context, NODE_VOTERS_PATH, error);
+    if (!text) {
+        return NULL;
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     g_autoptr(GStrvBuilder) others = g_strv_builder_new();
     for (char **line = lines; *line; line++) {
         g_strstrip(*line);
@@ -164,7 +167,10 @@ char *rescue_look_text(const SetupContext *context, GError **error)
     if (!config) {
         return NULL;
     }
-    g_auto(GStrv) others = other_voters(context, config);
+    g_auto(GStrv) others = other_voters(context, config, error);
+    if (!others) {
+        return NULL;
+    }
     gint64 revision = own_revision(context);
     GString *text = g_string_new(NULL);
     g_string_append_printf(text, "cluster   %s\nthis node %s (%s), ", config->cluster, config->node, config->ring0);
@@ -182,7 +188,10 @@ char *rescue_look_text(const SetupContext *context, GError **error)
 
 static gboolean others_are_silent(const Rescue *rescue, GError **error)
 {
-    g_auto(GStrv) others = other_voters(rescue->context, rescue->config);
+    g_auto(GStrv) others = other_voters(rescue->context, rescue->config, error);
+    if (!others) {
+        return FALSE;
+    }
     for (char **url = others; *url; url++) {
         if (url_answers(*url)) {
             return refuse(error,
@@ -453,6 +462,18 @@ static gboolean finish(const Rescue *rescue, GError **error)
     return g_unlink(journal) == 0 || holdfast_error_set_errno(error, errno, "cannot remove %s", journal);
 }
 
+/* Nothing was exchanged: the store that was there goes on, and what was made beside it goes. Always FALSE. */
+static gboolean give_up(const Rescue *rescue, GError **error)
+{
+    const char *start[] = {SYSTEMCTL, "start", "--no-block", ETCD_UNIT, NULL};
+    if (!is_exchanged(rescue)) {
+        gboolean ok = remove_tree(rescue, rescue->work, NULL) && run(rescue, COMMAND_TIMEOUT_MS, start, NULL);
+        g_prefix_error(error,
+                       "nothing was changed%s: ", ok ? "" : ", but etcd is stopped: start holdfast-etcd.service");
+    }
+    return FALSE;
+}
+
 gboolean rescue_run(const SetupContext *context, const RescueRequest *request, GError **error)
 {
     g_auto(Rescue) rescue = {.context = context, .request = request};
@@ -466,5 +487,12 @@ gboolean rescue_run(const SetupContext *context, const RescueRequest *request, G
         setup_progress(context, "going on with the rescue that was begun before");
         return request_is_meant(&rescue, error) && finish(&rescue, error);
     }
-    return check(&rescue, error) && prepare(&rescue, error) && exchange(&rescue, error) && finish(&rescue, error);
+    if (!check(&rescue, error)) {
+        return FALSE;
+    }
+    /* Once more right before the exchange: what was made ready took minutes. */
+    if (!prepare(&rescue, error) || !others_are_silent(&rescue, error) || !exchange(&rescue, error)) {
+        return give_up(&rescue, error);
+    }
+    return finish(&rescue, error);
 }

@@ -41,7 +41,7 @@ def test_the_survivors_tell_the_story_of_a_power_cut(cluster):
     cluster.lab.power(home, "off")
     cluster.wait_guest(peer, on=peer, timeout_s=300)
     cluster.wait_guest(peer, on=peer, protected=True, timeout_s=420)
-    incident = wait_for("the incident is over", lambda: (i := incident_of(cluster, peer, home)) and i["state"] == "over" and i, 60, 2)
+    incident = wait_for("the incident is over", lambda: (i := incident_of(cluster, peer, home)) and i["state"] == "over" and i, 240, 2)
     folder = pathlib.Path(REPOSITORY) / "build" / "tests" / "lab" / "incident"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "incident.json").write_text(json.dumps(incident, indent=2))
