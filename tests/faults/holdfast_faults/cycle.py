@@ -70,8 +70,9 @@ def _verify(cluster, home):
     said = [] if len(set(digests.values())) == 1 else [f"I7: the nodes' configurations differ: {digests}"]
     minors = cluster.lab.ssh(home, "sed -n 's/^ *\\([0-9]*\\): cs:Connected.*/\\1/p' /proc/drbd").stdout.split()
     for minor in minors:
-        cluster.lab.ssh(home, f"drbdsetup-84 verify {minor}", check=False)
-        wait_for("online verification", lambda number=minor: f" {number}: cs:Connected" in cluster.lab.ssh(home, "cat /proc/drbd").stdout, 300)
+        cluster.lab.ssh(home, f"/lib/drbd/drbdsetup-84 verify {minor}")
+        done = f"grep -c '^ *{minor}: cs:Connected' /proc/drbd"
+        wait_for("online verification", lambda command=done: cluster.lab.ssh(home, command, check=False).stdout.strip() == "1", 300)
         text = cluster.lab.ssh(home, f"sed -n '/^ *{minor}: cs/,/oos:/p' /proc/drbd").stdout
         different = int(text.rsplit("oos:", 1)[1].split()[0])
         if different:
