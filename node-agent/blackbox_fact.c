@@ -44,6 +44,7 @@ static const Saying sayings[] = {
     {FACT_FROZEN, "holdfast-fence-peer", "lost replica", "guest '" GUEST "': lost replica on " NODE ", I/O is frozen"},
     {FACT_MARKED, "holdfast-fence-peer", "out of sync",
      "guest '" GUEST "': generation (?<number>\\d+), " NODE " is out of sync"},
+    /* As reconcile_guest.c says it. */
     {FACT_PROTECTED, "holdfastd", "guest.protected",
      "guest\\.protected guest/" GUEST ": replica on " NODE " is in sync again"},
     {FACT_POWERED_ON, "holdfastd", "node.powered_on", "node\\.powered_on node/" NODE ":"},
