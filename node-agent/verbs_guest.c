@@ -330,8 +330,9 @@ static json_t *guest_migrate(const VerbCall *call, GError **error)
                     to);
         return NULL;
     }
+    g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(call->daemon, NULL);
     g_auto(PlanSnapshot) snapshot = {0};
-    plan_snapshot_take(call->daemon, NULL, &snapshot);
+    plan_snapshot_take(call->daemon, pacemaker, &snapshot);
     return plan_move(&snapshot, guest, to, error)
                ? verb_operation(call, operation_new("guest.migrate", target, to, from), error)
                : NULL;
