@@ -12,18 +12,6 @@
 #define DESCRIPTION_MAX_BYTES 1024
 #define RESTART_WINDOW_MIN_S 60 /* one start may take that long: the failures of a shorter one never add up */
 
-static gboolean wrong(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-
-static gboolean wrong(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, text);
-    return FALSE;
-}
-
 static gboolean volume_check(const GuestVolumeSpec *volume, guint index, GError **error)
 {
     g_autofree char *image_field = g_strdup_printf("spec.volumes[%u].image", index);
@@ -31,11 +19,14 @@ static gboolean volume_check(const GuestVolumeSpec *volume, guint index, GError 
         return FALSE;
     }
     if (volume->size_mib == 0 && !volume->image) {
-        return wrong(error, "spec.volumes[%u].size_mib: is missing; only a volume with an image may go without", index);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "spec.volumes[%u].size_mib: is missing; only a volume with an image may go without",
+                                   index);
     }
     if (volume->size_mib % VOLUME_GRAIN_MIB != 0) {
-        return wrong(error, "spec.volumes[%u].size_mib: must be a multiple of %d, not %" G_GINT64_FORMAT, index,
-                     VOLUME_GRAIN_MIB, volume->size_mib);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "spec.volumes[%u].size_mib: must be a multiple of %d, not %" G_GINT64_FORMAT, index,
+                                   VOLUME_GRAIN_MIB, volume->size_mib);
     }
     return TRUE;
 }
@@ -43,7 +34,8 @@ static gboolean volume_check(const GuestVolumeSpec *volume, guint index, GError 
 static gboolean volumes_check(const GPtrArray *volumes, GError **error)
 {
     if (volumes->len < 1 || volumes->len > GUEST_VOLUMES_MAX) {
-        return wrong(error, "spec.volumes: must be 1 to %d, not %u", GUEST_VOLUMES_MAX, volumes->len);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "spec.volumes: must be 1 to %d, not %u",
+                                   GUEST_VOLUMES_MAX, volumes->len);
     }
     for (guint i = 0; i < volumes->len; i++) {
         if (!volume_check(volumes->pdata[i], i, error)) {
@@ -59,7 +51,8 @@ static gboolean network_name_check(const char *name, const char *what, GError **
         return FALSE;
     }
     return strlen(name) <= NETWORK_NAME_MAX ||
-           wrong(error, "%s: '%s' is longer than %d characters", what, name, NETWORK_NAME_MAX);
+           holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "%s: '%s' is longer than %d characters", what, name,
+                               NETWORK_NAME_MAX);
 }
 
 /* Six pairs of lower-case hex digits; a unicast address and not all zero. */
@@ -90,13 +83,15 @@ static gboolean nic_check(const GPtrArray *nics, guint index, GError **error)
         *c = g_ascii_tolower(*c);
     }
     if (!mac_ok(nic->mac)) {
-        return wrong(error, "spec.nics[%u].mac: '%s' must be a unicast address like 52:54:00:12:34:56", index,
-                     nic->mac);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "spec.nics[%u].mac: '%s' must be a unicast address like 52:54:00:12:34:56", index,
+                                   nic->mac);
     }
     for (guint i = 0; i < index; i++) {
         const GuestNic *other = nics->pdata[i];
         if (g_strcmp0(other->mac, nic->mac) == 0) {
-            return wrong(error, "spec.nics[%u].mac: '%s' is that of spec.nics[%u] too", index, nic->mac, i);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                       "spec.nics[%u].mac: '%s' is that of spec.nics[%u] too", index, nic->mac, i);
         }
     }
     return TRUE;
@@ -105,7 +100,8 @@ static gboolean nic_check(const GPtrArray *nics, guint index, GError **error)
 static gboolean nics_check(const GPtrArray *nics, GError **error)
 {
     if (nics->len > GUEST_NICS_MAX) {
-        return wrong(error, "spec.nics: must be at most %d, not %u", GUEST_NICS_MAX, nics->len);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "spec.nics: must be at most %d, not %u",
+                                   GUEST_NICS_MAX, nics->len);
     }
     for (guint i = 0; i < nics->len; i++) {
         if (!nic_check(nics, i, error)) {
@@ -118,14 +114,16 @@ static gboolean nics_check(const GPtrArray *nics, GError **error)
 static gboolean description_check(const char *description, GError **error)
 {
     return !description || strlen(description) <= DESCRIPTION_MAX_BYTES ||
-           wrong(error, "spec.description: must be at most %d bytes", DESCRIPTION_MAX_BYTES);
+           holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "spec.description: must be at most %d bytes",
+                               DESCRIPTION_MAX_BYTES);
 }
 
 static gboolean names_check(char *const *names, const char *field, GError **error)
 {
     guint n = names ? g_strv_length((char **) names) : 0;
     if (n > GUEST_RELATIONS_MAX) {
-        return wrong(error, "%s: must be at most %d guests, not %u", field, GUEST_RELATIONS_MAX, n);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "%s: must be at most %d guests, not %u", field,
+                                   GUEST_RELATIONS_MAX, n);
     }
     for (guint i = 0; i < n; i++) {
         if (!ident_check_name(names[i], field, error)) {
@@ -133,7 +131,7 @@ static gboolean names_check(char *const *names, const char *field, GError **erro
         }
         for (guint before = 0; before < i; before++) {
             if (strcmp(names[before], names[i]) == 0) {
-                return wrong(error, "%s: names '%s' twice", field, names[i]);
+                return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "%s: names '%s' twice", field, names[i]);
             }
         }
     }
@@ -150,17 +148,20 @@ static gboolean recovery_check(const GuestSpec *spec, GError **error)
     }
     for (char **name = spec->keep_apart; name && *name; name++) {
         if (spec->keep_together && g_strv_contains((const char *const *) spec->keep_together, *name)) {
-            return wrong(error, "spec.keep_apart: '%s' is in spec.keep_together too: leave it out of one of them",
-                         *name);
+            return holdfast_error_fail(
+                error, HOLDFAST_ERROR_INVALID,
+                "spec.keep_apart: '%s' is in spec.keep_together too: leave it out of one of them", *name);
         }
     }
     if (spec->keep_apart_strict && (!spec->keep_apart || !*spec->keep_apart)) {
-        return wrong(error, "spec.keep_apart_strict: needs spec.keep_apart, the guests it is about");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "spec.keep_apart_strict: needs spec.keep_apart, the guests it is about");
     }
     return spec->restart_window_s == 0 || spec->restart_window_s >= RESTART_WINDOW_MIN_S ||
-           wrong(error,
-                 "spec.restart_window_s: must be 0 (the default, %d) or between %d and 86400, not %" G_GINT64_FORMAT,
-                 GUEST_RESTART_WINDOW_S, RESTART_WINDOW_MIN_S, spec->restart_window_s);
+           holdfast_error_fail(
+               error, HOLDFAST_ERROR_INVALID,
+               "spec.restart_window_s: must be 0 (the default, %d) or between %d and 86400, not %" G_GINT64_FORMAT,
+               GUEST_RESTART_WINDOW_S, RESTART_WINDOW_MIN_S, spec->restart_window_s);
 }
 
 gboolean guest_spec_from_json(const json_t *json, GuestSpec *out, GError **error)
@@ -191,13 +192,16 @@ gboolean network_check(const Network *network, GError **error)
         return FALSE;
     }
     if (network->interface && !interface_name_ok(network->interface)) {
-        return wrong(error, "interface: '%s' is no network interface name", network->interface);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "interface: '%s' is no network interface name",
+                                   network->interface);
     }
     if (network->vlan < 0 || network->vlan > 4094) {
-        return wrong(error, "vlan: must be between 0 and 4094, not %" G_GINT64_FORMAT, network->vlan);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "vlan: must be between 0 and 4094, not %" G_GINT64_FORMAT, network->vlan);
     }
     if (network->vlan > 0 && !network->interface) {
-        return wrong(error, "vlan: needs an interface; a network without one is isolated");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "vlan: needs an interface; a network without one is isolated");
     }
     return TRUE;
 }

@@ -36,6 +36,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(PacemakerStatus, pacemaker_status_free)
 PacemakerStatus *pacemaker_status_parse(const char *xml, GError **error);
 PacemakerStatus *pacemaker_status(const ProcessRunner *runner, GError **error); /* UNAVAILABLE: not running here */
 const PacemakerResource *pacemaker_status_resource(const PacemakerStatus *status, const char *id);
+/* It may run resources now: online, neither in standby nor in maintenance. Pure. */
+gboolean pacemaker_status_node_usable(const PacemakerStatus *status, const char *name);
 /* Where the resource failed so often that it is not started there any more, "3 times on n1, 3 times on n2"; NULL:
  * nowhere. Caller frees. Pure. */
 char *pacemaker_status_limit_reached(const PacemakerStatus *status, const char *id);

@@ -85,7 +85,7 @@ char *pacemaker_status_limit_reached(const PacemakerStatus *status, const char *
     return text->len ? g_string_free(g_steal_pointer(&text), FALSE) : NULL;
 }
 
-static gboolean node_usable(const PacemakerStatus *status, const char *name)
+gboolean pacemaker_status_node_usable(const PacemakerStatus *status, const char *name)
 {
     for (guint i = 0; i < status->nodes->len; i++) {
         const PacemakerNode *node = g_ptr_array_index(status->nodes, i);
@@ -105,7 +105,7 @@ gboolean pacemaker_status_given_up(const PacemakerStatus *status, const char *id
     }
     for (; *nodes; nodes++) {
         gboolean here = limit_reached_on(status, id, *nodes) != NULL;
-        if (!here && node_usable(status, *nodes)) {
+        if (!here && pacemaker_status_node_usable(status, *nodes)) {
             return FALSE;
         }
         reached = reached || here;

@@ -31,18 +31,6 @@ static void candidate_free(Candidate *candidate)
     g_free(candidate);
 }
 
-static gboolean fail(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
-
-static gboolean fail(GError **error, int code, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, code, text);
-    return FALSE;
-}
-
 static const Node *node_find(const PlanSnapshot *snapshot, const char *name)
 {
     for (guint i = 0; i < snapshot->nodes->len; i++) {
@@ -111,20 +99,20 @@ static gboolean check_name_and_nics(const PlanSnapshot *snapshot, const char *na
     for (guint i = 0; i < snapshot->guests->len; i++) {
         const Guest *guest = snapshot->guests->pdata[i];
         if (strcmp(guest->name, name) == 0) {
-            return fail(error, HOLDFAST_ERROR_EXISTS, "name: there is a guest '%s' already%s", name,
-                        guest->deleting ? ", still being deleted: retry when it is gone" : "");
+            return holdfast_error_fail(error, HOLDFAST_ERROR_EXISTS, "name: there is a guest '%s' already%s", name,
+                                       guest->deleting ? ", still being deleted: retry when it is gone" : "");
         }
     }
     for (guint i = 0; i < spec->nics->len; i++) {
         const GuestNic *nic = spec->nics->pdata[i];
         if (!network_exists(snapshot, nic->network)) {
-            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.nics[%u].network: there is no network '%s'", i,
-                        nic->network);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_NOT_FOUND,
+                                       "spec.nics[%u].network: there is no network '%s'", i, nic->network);
         }
         const Guest *owner = nic->mac ? mac_owner(snapshot, nic->mac) : NULL;
         if (owner) {
-            return fail(error, HOLDFAST_ERROR_EXISTS, "spec.nics[%u].mac: guest '%s' has %s already", i, owner->name,
-                        nic->mac);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_EXISTS, "spec.nics[%u].mac: guest '%s' has %s already", i,
+                                       owner->name, nic->mac);
         }
     }
     return TRUE;
@@ -144,12 +132,13 @@ static gboolean image_reachable(const PlanSnapshot *snapshot, const Image *image
         }
     }
     if (!image->nodes || !image->nodes[0]) {
-        return fail(error, HOLDFAST_ERROR_REFUSED,
-                    "spec.volumes[%u].image: no node holds image '%s' any more: delete it and import it again", index,
-                    image->name);
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "spec.volumes[%u].image: no node holds image '%s' any more: delete it and import it again", index,
+            image->name);
     }
     g_autofree char *holders = g_strjoinv(" and ", image->nodes);
-    return fail(
+    return holdfast_error_fail(
         error, HOLDFAST_ERROR_UNAVAILABLE,
         "spec.volumes[%u].image: '%s' is only on %s, which %s down or without an agent: bring %s back, or import "
         "the image again under another name",
@@ -164,8 +153,8 @@ static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec 
     if (volume->image) {
         const Image *image = image_find(snapshot, volume->image);
         if (!image) {
-            return fail(error, HOLDFAST_ERROR_NOT_FOUND, "spec.volumes[%u].image: there is no image '%s'", index,
-                        volume->image);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_NOT_FOUND,
+                                       "spec.volumes[%u].image: there is no image '%s'", index, volume->image);
         }
         if (!image_reachable(snapshot, image, index, error)) {
             return FALSE;
@@ -174,10 +163,10 @@ static gboolean volume_size(const PlanSnapshot *snapshot, const GuestVolumeSpec 
     }
     gint64 bytes = volume->size_mib > 0 ? volume->size_mib * MIB : image_bytes;
     if (bytes < image_bytes) {
-        return fail(error, HOLDFAST_ERROR_INVALID,
-                    "spec.volumes[%u].size_mib: must be at least %" G_GINT64_FORMAT
-                    " to hold image '%s', not %" G_GINT64_FORMAT,
-                    index, image_bytes / MIB, volume->image, volume->size_mib);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "spec.volumes[%u].size_mib: must be at least %" G_GINT64_FORMAT
+                                   " to hold image '%s', not %" G_GINT64_FORMAT,
+                                   index, image_bytes / MIB, volume->image, volume->size_mib);
     }
     *ret_bytes = bytes;
     return TRUE;
@@ -334,10 +323,10 @@ static char **too_few(const GPtrArray *candidates, const GuestSpec *spec, guint 
         full = full || ((const Candidate *) candidates->pdata[i])->full;
     }
     g_autofree char *text = candidates_text(candidates, NULL, "; ");
-    fail(error, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED,
-         "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)%s", spec->replicas,
-         usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes",
-         full ? ": ask for less, or stop or delete guests there" : "");
+    holdfast_error_fail(error, full ? HOLDFAST_ERROR_NO_SPACE : HOLDFAST_ERROR_REFUSED,
+                        "spec.replicas: %" G_GINT64_FORMAT " needs as many usable nodes, there %s %u (%s)%s",
+                        spec->replicas, usable == 1 ? "is" : "are", usable, *text ? text : "the cluster has no nodes",
+                        full ? ": ask for less, or stop or delete guests there" : "");
     return NULL;
 }
 
@@ -392,8 +381,8 @@ static gint64 pick_slot(const PlanSnapshot *snapshot, const GuestSpec *spec, GEr
             return slot;
         }
     }
-    fail(error, HOLDFAST_ERROR_NO_SPACE, "name: all %d guest slots of the cluster are taken: delete a guest",
-         GUEST_SLOT_MAX);
+    holdfast_error_fail(error, HOLDFAST_ERROR_NO_SPACE,
+                        "name: all %d guest slots of the cluster are taken: delete a guest", GUEST_SLOT_MAX);
     return 0;
 }
 
@@ -482,34 +471,39 @@ gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char 
 {
     const Node *node = node_find(snapshot, node_name);
     if (!node) {
-        return fail(error, HOLDFAST_ERROR_NOT_FOUND, "node: there is no node '%s'", node_name);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_NOT_FOUND, "node: there is no node '%s'", node_name);
     }
     if (!guest_on_node(guest, node_name)) {
         g_autofree char *places = g_strjoinv(", ", guest->nodes);
-        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' holds no replica of guest '%s': it can run on %s",
-                    node_name, guest->name, places);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "node: '%s' holds no replica of guest '%s': it can run on %s", node_name,
+                                   guest->name, places);
     }
     if (node->leaving) {
-        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is leaving the cluster", node_name);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is leaving the cluster", node_name);
     }
     const NodeStatus *status = plan_status_find(snapshot, node_name);
     if (!status) {
-        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is down or its agent does not report", node_name);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' is down or its agent does not report",
+                                   node_name);
     }
     if (lacks_kvm(&guest->spec, status)) {
-        return fail(error, HOLDFAST_ERROR_REFUSED, "node: '%s' has no KVM, which engine 'kvm' of guest '%s' asks for",
-                    node_name, guest->name);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "node: '%s' has no KVM, which engine 'kvm' of guest '%s' asks for", node_name,
+                                   guest->name);
     }
     if (status->memory_free_mib < guest->spec.memory_mib) {
-        return fail(error, HOLDFAST_ERROR_NO_SPACE,
-                    "node: '%s' has %" G_GINT64_FORMAT " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB",
-                    node_name, status->memory_free_mib, guest->name, guest->spec.memory_mib);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_NO_SPACE,
+                                   "node: '%s' has %" G_GINT64_FORMAT
+                                   " MiB of memory free, guest '%s' needs %" G_GINT64_FORMAT " MiB",
+                                   node_name, status->memory_free_mib, guest->name, guest->spec.memory_mib);
     }
     const char *other = strictly_apart_there(snapshot, guest, node_name);
     if (other) {
-        return fail(error, HOLDFAST_ERROR_REFUSED,
-                    "node: '%s' runs guest '%s', which keeps apart from '%s' strictly: move it away first", node_name,
-                    other, guest->name);
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "node: '%s' runs guest '%s', which keeps apart from '%s' strictly: move it away first", node_name, other,
+            guest->name);
     }
     return TRUE;
 }

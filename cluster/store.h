@@ -91,5 +91,7 @@ typedef struct {
 } StoreMember;
 void store_member_free(StoreMember *member);
 GPtrArray *store_members(Store *store, GError **error); /* of StoreMember */
+/* The one with this peer URL, or NULL. Borrowed. */
+const StoreMember *store_member_find(const GPtrArray *members, const char *peer_url);
 gboolean store_member_add(Store *store, const char *peer_url, GError **error);
 gboolean store_member_remove(Store *store, const char *id, GError **error);

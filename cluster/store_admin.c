@@ -93,6 +93,17 @@ GPtrArray *store_members(Store *store, GError **error)
     return members;
 }
 
+const StoreMember *store_member_find(const GPtrArray *members, const char *peer_url)
+{
+    for (guint i = 0; i < members->len; i++) {
+        const StoreMember *member = members->pdata[i];
+        if (g_strv_contains((const char *const *) member->peer_urls, peer_url)) {
+            return member;
+        }
+    }
+    return NULL;
+}
+
 gboolean store_member_add(Store *store, const char *peer_url, GError **error)
 {
     g_autoptr(json_t) request = json_object();

@@ -92,6 +92,16 @@ static int error_code_from_errno(int err)
     }
 }
 
+gboolean holdfast_error_fail(GError **error, int code, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    g_autofree char *text = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    g_set_error_literal(error, HOLDFAST_ERROR, code, text);
+    return FALSE;
+}
+
 gboolean holdfast_error_set_errno(GError **error, int err, const char *what_format, ...)
 {
     va_list arguments;

@@ -36,5 +36,7 @@ int holdfast_error_code(const GError *error);
 /* Whether a caller may repeat the very same request and hope. */
 gboolean holdfast_error_retryable(int code);
 
+/* Set *error of this domain to `code` and the formatted text. Always returns FALSE. */
+gboolean holdfast_error_fail(GError **error, int code, const char *format, ...) G_GNUC_PRINTF(3, 4);
 /* Set *error from errno value `err`; `what` says what was being done, on what. Always returns FALSE. */
 gboolean holdfast_error_set_errno(GError **error, int err, const char *what_format, ...) G_GNUC_PRINTF(3, 4);

@@ -7,17 +7,6 @@
 
 #include <string.h>
 
-static const StoreMember *member_find(const GPtrArray *members, const char *peer_url)
-{
-    for (guint i = 0; i < members->len; i++) {
-        const StoreMember *member = members->pdata[i];
-        if (g_strv_contains((const char *const *) member->peer_urls, peer_url)) {
-            return member;
-        }
-    }
-    return NULL;
-}
-
 typedef enum { STEP_AGAIN, STEP_DONE } Step;
 
 /* One try; *error says why it has to be tried again. */
@@ -27,14 +16,14 @@ static Step try_add(JoinAdmission *admission, const char *peer_url, GError **err
     if (!members) {
         return STEP_AGAIN;
     }
-    return member_find(members, peer_url) || store_learner_add(admission->store, peer_url, error) ? STEP_DONE
-                                                                                                  : STEP_AGAIN;
+    return store_member_find(members, peer_url) || store_learner_add(admission->store, peer_url, error) ? STEP_DONE
+                                                                                                        : STEP_AGAIN;
 }
 
 static Step try_promote(JoinAdmission *admission, const char *peer_url, GError **error)
 {
     g_autoptr(GPtrArray) members = store_members(admission->store, error);
-    const StoreMember *member = members ? member_find(members, peer_url) : NULL;
+    const StoreMember *member = members ? store_member_find(members, peer_url) : NULL;
     if (!member) {
         if (members) {
             g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "etcd has no member at %s", peer_url);

@@ -50,18 +50,12 @@ static gboolean runs_on_the_peers_copy(const Manifest *manifest, const Record *r
 static gboolean may_move(Daemon *daemon, const Guest *guest, const char *peer, GError **error)
 {
     g_autoptr(PacemakerStatus) pacemaker = daemon_pacemaker(daemon, error);
-    const PacemakerNode *node = NULL;
     g_auto(PlanSnapshot) snapshot = {0};
     if (!pacemaker) {
         return FALSE;
     }
-    for (guint i = 0; i < pacemaker->nodes->len; i++) {
-        const PacemakerNode *each = pacemaker->nodes->pdata[i];
-        node = g_str_equal(each->name, peer) ? each : node;
-    }
-    if (!node || !node->online || node->standby || node->maintenance) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "%s takes no guests now", peer);
-        return FALSE;
+    if (!pacemaker_status_node_usable(pacemaker, peer)) {
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "%s takes no guests now", peer);
     }
     plan_snapshot_take(daemon, pacemaker, &snapshot);
     return plan_move(&snapshot, guest, peer, error);

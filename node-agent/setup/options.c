@@ -83,17 +83,6 @@ void options_clear(Options *options)
     g_clear_pointer(&options->answers, answers_free);
 }
 
-static gboolean option_wrong(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static gboolean option_wrong(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, text);
-    return FALSE;
-}
-
 static void list_append(char ***list, const char *value)
 {
     g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
@@ -111,10 +100,12 @@ static gboolean network_append(Answers *answers, const char *value, GError **err
     guint n_parts = g_strv_length(parts);
     gint64 vlan = 0;
     if (n_parts < 1 || n_parts > 3) {
-        return option_wrong(error, "--network: '%s' must be NAME, NAME:INTERFACE or NAME:INTERFACE:VLAN", value);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "--network: '%s' must be NAME, NAME:INTERFACE or NAME:INTERFACE:VLAN", value);
     }
     if (n_parts == 3 && !g_ascii_string_to_signed(parts[2], 10, 0, 4094, &vlan, NULL)) {
-        return option_wrong(error, "--network: the VLAN in '%s' must be between 0 and 4094", value);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "--network: the VLAN in '%s' must be between 0 and 4094", value);
     }
     if (!answers->networks) {
         answers->networks = g_ptr_array_new();
@@ -139,7 +130,8 @@ static gboolean option_apply(const SetupContext *context, const OptionRule *rule
         return TRUE;
     case KIND_INT:
         if (!g_ascii_string_to_signed(value, 10, 1, 1000000, (gint64 *) (void *) member, NULL)) {
-            return option_wrong(error, "--%s: '%s' must be a number of milliseconds", rule->name, value);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--%s: '%s' must be a number of milliseconds",
+                                       rule->name, value);
         }
         return TRUE;
     case KIND_LIST:
@@ -147,13 +139,14 @@ static gboolean option_apply(const SetupContext *context, const OptionRule *rule
         return TRUE;
     case KIND_FENCE_PARAMETER:
         if (!strchr(value, '=') || value[0] == '=') {
-            return option_wrong(error, "--fence-parameter: '%s' must be NAME=VALUE", value);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--fence-parameter: '%s' must be NAME=VALUE",
+                                       value);
         }
         answers_add_fence_parameter(*answers, value);
         return TRUE;
     case KIND_ROLE:
         if (strcmp(value, "node") != 0 && strcmp(value, "witness") != 0) {
-            return option_wrong(error, "--role: '%s' must be node or witness", value);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--role: '%s' must be node or witness", value);
         }
         (*answers)->role = strcmp(value, "witness") == 0 ? ANSWERS_WITNESS : ANSWERS_NODE;
         return TRUE;
@@ -193,7 +186,8 @@ static gboolean verb_parse(int argc, char **argv, OptionsVerb *ret, GError **err
             return TRUE;
         }
     }
-    return option_wrong(error, "'%s' is not a command: use init, join, first-boot, status, reset or help", verb);
+    return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                               "'%s' is not a command: use init, join, first-boot, status, reset or help", verb);
 }
 
 /* Options of init and join. */
@@ -209,22 +203,25 @@ static gboolean arguments_parse(const SetupContext *context, int argc, char **ar
     int index = 0, got, seen = 0;
     while ((got = getopt_long(argc - 1, argv + 1, ":", long_options, &index)) != -1) {
         if (got == ':') {
-            return option_wrong(error, "%s: needs a value", argv[optind]);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "%s: needs a value", argv[optind]);
         }
         if (got != 0) {
-            return option_wrong(error, "%s: no such option, see `holdfast-setup help`", argv[optind]);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "%s: no such option, see `holdfast-setup help`",
+                                       argv[optind]);
         }
         seen++;
         *ret_from_file = *ret_from_file || rules[index].kind == KIND_ANSWERS;
         if (*ret_from_file && seen > 1) {
-            return option_wrong(error, "--answers: is all or nothing: leave the other options out");
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                       "--answers: is all or nothing: leave the other options out");
         }
         if (!option_apply(context, &rules[index], optarg, answers, error)) {
             return FALSE;
         }
     }
     if (optind < argc - 1) {
-        return option_wrong(error, "'%s': unexpected argument, every value needs its --option", argv[optind + 1]);
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                                   "'%s': unexpected argument, every value needs its --option", argv[optind + 1]);
     }
     return TRUE;
 }
@@ -241,11 +238,12 @@ static gboolean answers_from_arguments(const SetupContext *context, int argc, ch
     }
     if (from_file) {
         return ret->answers->action == (int) action ||
-               option_wrong(error, "--answers: the file's action is not '%s'", verb_names[action]);
+               holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--answers: the file's action is not '%s'",
+                                   verb_names[action]);
     }
     g_autoptr(GError) problem = NULL;
     if (ret->answers->fence.parameters && !ret->answers->fence.agent) {
-        return option_wrong(error, "--fence-parameter: needs --fence-agent");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--fence-parameter: needs --fence-agent");
     }
     if (!answers_check(context, ret->answers, &problem)) {
         error_name_option(problem);
@@ -264,5 +262,6 @@ gboolean options_parse(const SetupContext *context, int argc, char **argv, Optio
         return answers_from_arguments(context, argc, argv, ret->verb == OPTIONS_INIT ? ANSWERS_INIT : ANSWERS_JOIN, ret,
                                       error);
     }
-    return argc <= 2 || option_wrong(error, "'%s': %s takes no arguments", argv[2], verb_names[ret->verb]);
+    return argc <= 2 || holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "'%s': %s takes no arguments", argv[2],
+                                            verb_names[ret->verb]);
 }

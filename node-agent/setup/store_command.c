@@ -21,17 +21,6 @@ void store_command_clear(StoreCommand *command)
     g_clear_pointer(&command->confirm, g_free);
 }
 
-static gboolean wrong(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static gboolean wrong(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, text);
-    return FALSE;
-}
-
 static gboolean verb_parse(const char *word, StoreVerb *ret, GError **error)
 {
     for (gsize i = 0; word && i < G_N_ELEMENTS(verb_names); i++) {
@@ -40,7 +29,8 @@ static gboolean verb_parse(const char *word, StoreVerb *ret, GError **error)
             return TRUE;
         }
     }
-    return wrong(error, "store: must be followed by rescue, restore FILE, leave or rejoin");
+    return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                               "store: must be followed by rescue, restore FILE, leave or rejoin");
 }
 
 gboolean store_command_parse(char *const *words, StoreCommand *ret, GError **error)
@@ -52,7 +42,7 @@ gboolean store_command_parse(char *const *words, StoreCommand *ret, GError **err
     for (char *const *word = words + 1; *word; word++) {
         if (strcmp(*word, "--confirm") == 0 && ret->verb != STORE_COMMAND_REJOIN) {
             if (!word[1]) {
-                return wrong(error, "--confirm: needs the cluster's name");
+                return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "--confirm: needs the cluster's name");
             }
             g_free(ret->confirm);
             ret->confirm = g_strdup(*++word);
@@ -61,11 +51,13 @@ gboolean store_command_parse(char *const *words, StoreCommand *ret, GError **err
         } else if (**word != '-' && ret->verb == STORE_COMMAND_RESTORE && !ret->file) {
             ret->file = g_canonicalize_filename(*word, NULL);
         } else {
-            return wrong(error, "'%s': store %s does not take that", *word, words[0]);
+            return holdfast_error_fail(error, HOLDFAST_ERROR_INVALID, "'%s': store %s does not take that", *word,
+                                       words[0]);
         }
     }
     return ret->verb != STORE_COMMAND_RESTORE || ret->file ||
-           wrong(error, "store restore: needs the snapshot's file, see /var/lib/holdfast/store-snapshots");
+           holdfast_error_fail(error, HOLDFAST_ERROR_INVALID,
+                               "store restore: needs the snapshot's file, see /var/lib/holdfast/store-snapshots");
 }
 
 /* A line from the terminal; NULL without one. Caller frees. */

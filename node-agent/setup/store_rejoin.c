@@ -22,17 +22,6 @@
 #define BEGUN_PATH "/var/lib/holdfast/store-rejoin"
 #define COMMAND_TIMEOUT_MS 60000
 
-static gboolean refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static gboolean refuse(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, text);
-    return FALSE;
-}
-
 static NodeConfig *machine_config(const SetupContext *context, GError **error)
 {
     g_autoptr(GError) problem = NULL;
@@ -40,7 +29,7 @@ static NodeConfig *machine_config(const SetupContext *context, GError **error)
     if (problem) {
         g_propagate_error(error, g_steal_pointer(&problem));
     } else if (!config && error && !*error) {
-        refuse(error, "this machine is no member of a cluster");
+        holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "this machine is no member of a cluster");
     }
     return g_steal_pointer(&config);
 }
@@ -64,7 +53,8 @@ gboolean store_leave(const SetupContext *context, const char *confirm, GError **
         return FALSE;
     }
     if (g_strcmp0(confirm, config->cluster) != 0) {
-        return refuse(error, "--confirm: must be the name of this cluster, as `holdfast-setup status` shows it");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "--confirm: must be the name of this cluster, as `holdfast-setup status` shows it");
     }
     if (!put_aside(context, ETCD_CONF_PATH, time, error) ||
         !process_call(context->runner, COMMAND_TIMEOUT_MS, NULL, error, "/usr/bin/systemctl", "stop", ETCD_UNIT,
@@ -103,14 +93,8 @@ static gboolean old_member_remove(const JoinAdmission *admission, GError **error
 {
     g_autofree char *url = etcd_conf_peer_url(admission->self->ring0, admission->context->etcd_peer_port);
     g_autoptr(GPtrArray) members = store_members(admission->store, error);
-    for (guint i = 0; members && i < members->len; i++) {
-        const StoreMember *member = members->pdata[i];
-        if (g_strv_contains((const char *const *) member->peer_urls, url) &&
-            !store_member_remove(admission->store, member->id, error)) {
-            return FALSE;
-        }
-    }
-    return members != NULL;
+    const StoreMember *old = members ? store_member_find(members, url) : NULL;
+    return members && (!old || store_member_remove(admission->store, old->id, error));
 }
 
 /* `first`: no earlier try has added the member that will be ours. */
@@ -149,14 +133,16 @@ gboolean store_rejoin(const SetupContext *context, GError **error)
         return FALSE;
     }
     if (config->node_id == 0) {
-        return refuse(error, "a witness does not come back this way: `holdfast node remove %s`, then let it join again",
-                      config->node);
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "a witness does not come back this way: `holdfast node remove %s`, then let it join again", config->node);
     }
     if (setup_exists(context, ETCD_CONF_PATH) && !setup_exists(context, BEGUN_PATH)) {
-        return refuse(error,
-                      "node '%s' has a voter already (%s is there); one of an old store leaves first: `holdfast store "
-                      "leave`",
-                      config->node, ETCD_CONF_PATH);
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "node '%s' has a voter already (%s is there); one of an old store leaves first: `holdfast store "
+            "leave`",
+            config->node, ETCD_CONF_PATH);
     }
     g_autofree char *begun = setup_path(context, BEGUN_PATH);
     g_autoptr(Store) store = member_store(context, FALSE);

@@ -72,17 +72,6 @@ static void rescue_clear(Rescue *rescue)
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(Rescue, rescue_clear)
 
-static gboolean refuse(GError **error, const char *format, ...) G_GNUC_PRINTF(2, 3);
-static gboolean refuse(GError **error, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    g_autofree char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, text);
-    return FALSE;
-}
-
 /* ---- what is there ---- */
 
 static NodeConfig *voter_config(const SetupContext *context, GError **error)
@@ -94,14 +83,15 @@ static NodeConfig *voter_config(const SetupContext *context, GError **error)
         return NULL;
     }
     if (!config || config->node_id == 0) {
-        refuse(error, "this machine is no node of a cluster: do it on a node that had a voter of the store");
+        holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                            "this machine is no node of a cluster: do it on a node that had a voter of the store");
         return NULL;
     }
     if (!setup_exists(context, ETCD_CONF_PATH)) {
-        refuse(error,
-               "node '%s' has no voter of the store (%s is not there): do it on a node that has, the file "
-               "/etc/holdfast/voters names their addresses",
-               config->node, ETCD_CONF_PATH);
+        holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                            "node '%s' has no voter of the store (%s is not there): do it on a node that has, the file "
+                            "/etc/holdfast/voters names their addresses",
+                            config->node, ETCD_CONF_PATH);
         return NULL;
     }
     return g_steal_pointer(&config);
@@ -194,10 +184,11 @@ static gboolean others_are_silent(const Rescue *rescue, GError **error)
     }
     for (char **url = others; *url; url++) {
         if (url_answers(*url)) {
-            return refuse(error,
-                          "etcd at %s answers, and two stores would be worse than none: on that node run `holdfast "
-                          "store leave`, or switch it off",
-                          *url);
+            return holdfast_error_fail(
+                error, HOLDFAST_ERROR_REFUSED,
+                "etcd at %s answers, and two stores would be worse than none: on that node run `holdfast "
+                "store leave`, or switch it off",
+                *url);
         }
     }
     return TRUE;
@@ -207,12 +198,14 @@ static gboolean request_is_meant(const Rescue *rescue, GError **error)
 {
     const RescueRequest *request = rescue->request;
     if (g_strcmp0(request->confirm, rescue->config->cluster) != 0) {
-        return refuse(error, "--confirm: must be the name of this cluster, as `holdfast-setup status` shows it");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "--confirm: must be the name of this cluster, as `holdfast-setup status` shows it");
     }
     if (!request->others_gone) {
-        return refuse(error,
-                      "--others-gone: say so only when every other voter is switched off, destroyed, or has left with "
-                      "`holdfast store leave`: one that goes on with the old store could start guests a second time");
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "--others-gone: say so only when every other voter is switched off, destroyed, or has left with "
+            "`holdfast store leave`: one that goes on with the old store could start guests a second time");
     }
     return TRUE;
 }
@@ -226,7 +219,8 @@ static gboolean check(const Rescue *rescue, GError **error)
         return FALSE;
     }
     if (!rescue->request->snapshot && majority_answers(rescue->context)) {
-        return refuse(error, "the store answers with a majority: there is nothing to rescue");
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "the store answers with a majority: there is nothing to rescue");
     }
     return others_are_silent(rescue, error);
 }
@@ -350,8 +344,9 @@ static gboolean is_this_cluster(const Rescue *rescue, Store *store, GError **err
         return FALSE;
     }
     return strcmp(config->name, rescue->config->cluster) == 0 ||
-           refuse(error, "that is the store of cluster '%s', and this is a node of '%s'", config->name,
-                  rescue->config->cluster);
+           holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                               "that is the store of cluster '%s', and this is a node of '%s'", config->name,
+                               rescue->config->cluster);
 }
 
 static gboolean revision_read(Rescue *rescue, Store *store, GError **error)
