@@ -11,7 +11,7 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from holdfast_check import results  # noqa: E402
-from holdfast_check.cluster import Cluster  # noqa: E402
+from holdfast_check.cluster import CliError, Cluster  # noqa: E402
 from holdfast_check.prepare import BASE, BASES  # noqa: E402
 from holdfast_lab.errors import LabError  # noqa: E402
 from holdfast_lab.lab import Lab  # noqa: E402
@@ -77,6 +77,20 @@ def keep_journals(cluster, folder):
         (folder / f"{name}.journal").write_text(text)
 
 
+def tell_story(cluster):
+    """What an operator would look at first, from the first node that answers: for a failure on a machine whose journals nobody can fetch."""
+    for name in cluster.alive():
+        try:
+            if cluster.cli(name, "status", timeout_s=30, check=False).returncode:
+                continue
+            newest = cluster.json(name, "incident", "list")[:1]
+            for words in [["status"], ["guest", "show", "demo"], *(["incident", "show", one["id"]] for one in newest)]:
+                print(f"--- {name}: holdfast {' '.join(words)}\n{cluster.cli(name, *words, check=False).stdout[-8000:]}")
+            return
+        except (LabError, CliError, ValueError) as error:
+            print(f"--- {name}: {error}")
+
+
 @pytest.fixture
 def cluster(request):
     """The restored base cluster, its guest running, protected and answering."""
@@ -92,6 +106,7 @@ def cluster(request):
         folder = RESULTS / request.node.name
         folder.mkdir(parents=True, exist_ok=True)
         keep_journals(made, folder)
+        tell_story(made)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from holdfast_check import results, tags  # noqa: E402
+from holdfast_check.cluster import Cluster  # noqa: E402
 from holdfast_lab import (addresses, bmc, chassis, cli, cluster, events, image, node as nodes, power, process, saves,  # noqa: E402
                           seed)
 from holdfast_lab.errors import LabError  # noqa: E402
@@ -415,6 +416,34 @@ def test_a_node_that_is_on_or_the_first_is_not_reinstalled(tmp_path, child):
     process.record(paths.node("n3").qemu, child.pid)
     with pytest.raises(LabError, match="lab power n3 off"):
         lab.reinstall("n3", "a.b")
+
+
+# -- what runs where ----------------------------------------------------------------------------------------
+
+class BusyLab:
+    """Two nodes with power: n1 answers the first time, n2 only after two failures, one of ssh and one with half an answer."""
+
+    def __init__(self):
+        self.state = types.SimpleNamespace(members=["n1", "n2", "n3"])
+        self.tries = 0
+
+    def status(self):
+        return {"nodes": [{"name": "n1", "power": "on"}, {"name": "n2", "power": "on"}, {"name": "n3", "power": "off"}]}
+
+    def ssh(self, node, command, timeout_s, check):
+        assert node in ("n1", "n2") and command.endswith("; echo asked") and not check
+        if node == "n1":
+            return types.SimpleNamespace(stdout="asked\n")
+        self.tries += 1
+        if self.tries == 1:
+            raise LabError("n2 does not answer ssh")
+        return types.SimpleNamespace(stdout="4711\n" + ("" if self.tries == 2 else "asked\n"))
+
+
+def test_a_node_too_busy_to_answer_is_not_one_without_a_vmm():
+    busy = Cluster(BusyLab())
+    assert busy.running_on() == ["n2"]
+    assert busy.lab.tries == 3
 
 
 # -- VLAN tags on the wire ---------------------------------------------------------------------------------

@@ -83,29 +83,36 @@ class Cluster:
 
     # -- what really runs, below every daemon --------------------------------------------------------------------------------------
 
+    def ask_all(self, script, timeout_s=240):
+        """{node: what the script prints there} of every node that has power. A node too busy to answer, or still booting, is asked again
+        until it answers or has no power: it must not pass for one where nothing runs."""
+        answers = {}
+
+        def ask(node):
+            try:
+                result = self.lab.ssh(node, f"{script}; echo asked", timeout_s=30, check=False)
+            except LabError:
+                return
+            if result.stdout.endswith("asked\n"):
+                answers[node] = result.stdout.removesuffix("asked\n").strip()
+
+        def all_answered():
+            for node in self.alive():
+                if node not in answers:
+                    ask(node)
+            return all(node in answers for node in self.alive())
+        wait_for("an answer from every node that has power", all_answered, timeout_s)
+        return {node: answers[node] for node in self.alive() if node in answers}
+
     def running_on(self, name="demo"):
-        """Nodes on which a VMM of the guest is alive and not merely waiting for a migration, by their process tables."""
+        """Nodes on which a VMM of the guest is alive, by their process tables."""
         script = f"cat /sys/fs/cgroup/holdfast*.slice/holdfast-guest@{name}.service/cgroup.procs " \
                  f"/sys/fs/cgroup/*.slice/*.slice/holdfast-guest@{name}.service/cgroup.procs 2>/dev/null | head -1"
-        found = []
-        for node in self.alive():
-            try:
-                if self.lab.ssh(node, script, timeout_s=15, check=False).stdout.strip():
-                    found.append(node)
-            except LabError:
-                pass
-        return found
+        return [node for node, processes in self.ask_all(script).items() if processes]
 
     def primaries(self):
         """Nodes with a Primary volume."""
-        found = []
-        for node in self.alive():
-            try:
-                if " ro:Primary/" in self.lab.ssh(node, "cat /proc/drbd", timeout_s=15, check=False).stdout:
-                    found.append(node)
-            except LabError:
-                pass
-        return found
+        return [node for node, text in self.ask_all("cat /proc/drbd 2>/dev/null").items() if " ro:Primary/" in text]
 
     # -- the guest's client -----------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ def test_live_migration_there_and_back(cluster, writing):
         print(f"{source} -> {target}: {operation['duration_ms']} ms, stood still {operation['downtime_ms']} ms")
         cluster.wait_guest(target, on=target, protected=True)
         # The source's VMM is complete and paused for ever until Pacemaker's stop there frees its memory.
-        wait_for("the source's VMM to be gone", lambda: cluster.running_on() == [target], 60)
+        wait_for("the source's VMM to be gone", lambda: cluster.running_on() == [target], 120)
     writing.wait_ok(time.monotonic())
     entries = writing.stop()
     assert history.failed(entries) == 0, "the client noticed the migration"
