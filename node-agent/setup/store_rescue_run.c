@@ -253,6 +253,11 @@ static gboolean is_exchanged(const Rescue *rescue)
            (gint64) status.st_ino == rescue->journal.new_inode;
 }
 
+static StoreRescueKind wanted_kind(const RescueRequest *request)
+{
+    return request->snapshot ? STORE_RESCUE_RESTORED : STORE_RESCUE_MAJORITY_LOST;
+}
+
 static void journal_begin(Rescue *rescue)
 {
     StoreRescue *mark = &rescue->journal.rescue;
@@ -263,9 +268,21 @@ static void journal_begin(Rescue *rescue)
     rescue->journal.version = 1;
     mark->version = 1;
     mark->id = g_strdup_printf("%s-%s", time, random);
-    mark->kind = rescue->request->snapshot ? STORE_RESCUE_RESTORED : STORE_RESCUE_MAJORITY_LOST;
+    mark->kind = (int) wanted_kind(rescue->request);
     mark->node = g_strdup(rescue->config->node);
     mark->at = ident_timestamp();
+}
+
+/* What was exchanged and not finished is finished by the same command, not by the other one: that would tell its
+ * operator of something that was not done. */
+static gboolean is_same_kind(const Rescue *rescue, GError **error)
+{
+    gboolean restoring = rescue->journal.rescue.kind == STORE_RESCUE_RESTORED;
+    return rescue->journal.rescue.kind == (int) wanted_kind(rescue->request) ||
+           holdfast_error_fail(
+               error, HOLDFAST_ERROR_REFUSED,
+               "a %s was begun here at %s and is not finished: run `holdfast store %s` to its end first",
+               restoring ? "restore" : "rescue", rescue->journal.rescue.at, restoring ? "restore" : "rescue");
 }
 
 /* ---- steps up to the exchange: nothing that was there is changed ---- */
@@ -479,8 +496,11 @@ gboolean rescue_run(const SetupContext *context, const RescueRequest *request, G
         return FALSE;
     }
     if (is_exchanged(&rescue)) {
+        if (!request_is_meant(&rescue, error) || !is_same_kind(&rescue, error)) {
+            return FALSE;
+        }
         setup_progress(context, "going on with the rescue that was begun before");
-        return request_is_meant(&rescue, error) && finish(&rescue, error);
+        return finish(&rescue, error);
     }
     if (!check(&rescue, error)) {
         return FALSE;

@@ -314,6 +314,17 @@ static ino_t data_inode(const char *data)
     return status.st_ino;
 }
 
+/* What was exchanged is not finished by the other command, whose operator would be told of something that was not done.
+ */
+static void assert_restore_waits(Machine *machine)
+{
+    g_autoptr(GError) error = NULL;
+    RescueRequest request = {.snapshot = "/nonexistent", .confirm = "demo", .others_gone = TRUE};
+    g_assert_false(rescue_run(&machine->context, &request, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "run `holdfast store rescue` to its end first"));
+}
+
 /* Killed one step later each time, and begun again from what the kill left; once the exchange is done, from its first
  * step on again. */
 static void kill_everywhere(Fixture *fixture)
@@ -328,6 +339,7 @@ static void kill_everywhere(Fixture *fixture)
         g_assert_false(run_child(fixture, ++before));
     }
     g_assert_cmpint(before, >, 10);
+    assert_restore_waits(machine);
     while (!run_child(fixture, ++after)) {
         g_assert_cmpuint(data_inode(data), !=, old);
     }
