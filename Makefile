@@ -115,6 +115,10 @@ faults: all $(B)/tests/faults/observer ## CYCLES=20 random fault cycles on the l
 	@tests/lab/prepare
 	@tests/faults/run --cycles $(CYCLES)
 
+faults-proof: all $(B)/tests/faults/observer ## the campaign's judge catches programs that lack one of their rules
+	@tests/lab/prepare
+	@tests/faults/prove
+
 demo: all ## three nodes, one guest, one power cut; then the cluster stays up (DEMO_KEEP=0 takes it down)
 	@tests/lab/demo
 
@@ -131,7 +135,7 @@ debs: all ## Debian packages in build/deb
 image: debs ## the appliance's disk image in build/appliance
 	@packaging/appliance/build
 
-.PHONY: all programs deps check-unit check-sim check-san check check-full bench faults demo lint format debs image help clean
+.PHONY: all programs deps check-unit check-sim check-san check check-full bench faults faults-proof demo lint format debs image help clean
 .DEFAULT_GOAL := all
 
 help: ## this list

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The campaign's judge must be able to say both things."""
 import pathlib
+import runpy
+import subprocess
 import sys
 
 import pytest
@@ -90,3 +92,12 @@ def test_the_table_counts():
              "settle_s": 2.0, "fenced": [], "moved": False, "error": ""}
     text = results.table([entry, {**entry, "seed": 4, "violations": []}, {**entry, "seed": 5, "error": "lab"}])
     assert "2 cycles judged, 1 with violations, 1 that could not be run" in text and "seed 3" in text
+
+
+def test_every_mutant_has_a_patch_that_fits_the_sources():
+    mutants = runpy.run_path(str(HERE / "prove"))["MUTANTS"]
+    assert {f"{name}.patch" for name in mutants} == {path.name for path in (HERE / "mutants").iterdir()}
+    for name in mutants:
+        done = subprocess.run(["patch", "--dry-run", "-f", "-p1", "-F0", "-d", HERE.parent.parent, "-i", HERE / "mutants" / f"{name}.patch"],
+                              capture_output=True, text=True)
+        assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"

@@ -30,7 +30,8 @@ class Verdict:
     error: str = ""        # the cycle itself failed: says nothing about the cluster
 
 
-def _roles(cluster):
+def roles(cluster):
+    """{"home": node of the guest, "peer": of its other replica, "third": the rest}"""
     guest = cluster.guest(cluster.names[0])
     home = guest["status"]["node"]
     peer = next(node for node in guest["nodes"] if node != home)
@@ -60,7 +61,7 @@ def _whole(cluster):
     return None
 
 
-def _power_offs(lab, since):
+def power_offs(lab, since):
     return [(event["node"], event["monotonic"]) for event in lab.events() if event["kind"] == "power.off" and event["monotonic"] >= since]
 
 
@@ -88,8 +89,8 @@ def run(lab, seed, base, folder, say):
     cluster = Cluster(lab)
     cluster.wait_guest(cluster.names[0], protected=True, timeout_s=180)
     cluster.wait_answering()
-    roles = _roles(cluster)
-    nemeses = [_made(step, roles) for step in plan.steps]
+    actors = roles(cluster)
+    nemeses = [_made(step, actors) for step in plan.steps]
     writing = cluster.start_writer(folder / "history.jsonl")
     begun = time.monotonic()
     try:
@@ -116,7 +117,7 @@ def run(lab, seed, base, folder, say):
         if writing.process.poll() is None:
             writing.process.kill()
             writing.process.wait()
-    offs = _power_offs(lab, begun)
+    offs = power_offs(lab, begun)
     verdict.fenced = sorted({event["node"] for event in lab.events()
                              if event["kind"] == "power.off" and event.get("by") == FENCED_BY and event["monotonic"] >= begun})
     verdict.acked = sum(1 for entry in entries if entry["op"] == "ok")
@@ -127,7 +128,7 @@ def run(lab, seed, base, folder, say):
     if not any(text.startswith("I6") for text in verdict.violations):
         verdict.violations += invariants.lost_writes(entries, cluster.records(), writing.client)
         running = cluster.running_on()
-        verdict.moved = running != [roles["home"]]
+        verdict.moved = running != [actors["home"]]
         if len(running) != 1:
             verdict.violations.append(f"I4: the guest runs on {running}")
         else:

@@ -81,6 +81,31 @@ class Cluster:
     def dc(self, node):
         return self.status(node)["dc"]
 
+    # -- power --------------------------------------------------------------------------------------------------------------------
+
+    def node_state(self, through, node):
+        """online, offline or unclean, as Pacemaker on `through` says; None while that does not answer."""
+        try:
+            text = self.lab.ssh(through, f"crm_mon -1 --output-as=xml | grep -m1 '<node name=\"{node}\"'", check=False).stdout
+        except LabError:
+            return None
+        if 'unclean="true"' in text:
+            return "unclean"
+        return "online" if 'online="true"' in text else "offline" if text else None
+
+    def keep_off(self, node):
+        """A power cut that lasts: wait until the cluster has made sure of it, then take its BMC away, so that nobody powers it on again."""
+        self.lab.power(node, "off")
+        other = next(name for name in self.alive() if name != node)
+        wait_for(f"{node} to be known as off", lambda: self.node_state(other, node) == "offline", 180, 1)
+        self.lab.cut(node, "bmc")
+
+    def give_power(self, node):
+        """The end of keep_off()."""
+        self.lab.heal(node, "bmc")
+        if node not in self.alive():  # the cluster may have been quicker
+            self.lab.power(node, "on")
+
     # -- what really runs, below every daemon --------------------------------------------------------------------------------------
 
     def ask_all(self, script, timeout_s=240):

@@ -19,30 +19,6 @@ def stays(what, test, seconds):
         time.sleep(2)
 
 
-def keep_off(cluster, node):
-    """A power cut that lasts: wait until the cluster has made sure of it, then take its BMC away, so that nobody powers it on again."""
-    cluster.lab.power(node, "off")
-    other = next(name for name in cluster.alive() if name != node)
-    wait_for(f"{node} to be known as off", lambda: node_state(cluster, other, node) == "offline", 180, 1)
-    cluster.lab.cut(node, "bmc")
-
-
-def give_power(cluster, node):
-    cluster.lab.heal(node, "bmc")
-    cluster.lab.power(node, "on")
-
-
-def node_state(cluster, through, node):
-    """online, standby, offline or unclean, as Pacemaker on `through` says."""
-    try:
-        text = cluster.lab.ssh(through, f"crm_mon -1 --output-as=xml | grep -m1 '<node name=\"{node}\"'", check=False).stdout
-    except LabError:
-        return None
-    if 'unclean="true"' in text:
-        return "unclean"
-    return "online" if 'online="true"' in text else "offline" if text else None
-
-
 def in_sync(cluster, through):
     guest = cluster.guest(through)
     return guest and sorted(guest["status"]["in_sync"])
@@ -92,14 +68,14 @@ def test_row_7_the_stale_replica_returns_first(cluster, writing):
     """It must wait for the copy that went on without it, however long."""
     home, peer, third = place(cluster)
     writing.wait_ok(time.monotonic())
-    keep_off(cluster, peer)
+    cluster.keep_off(peer)
     wait_for("the loss is recorded", lambda: in_sync(cluster, home) == [home], 120)
     writing.wait_ok(time.monotonic(), 120)
-    keep_off(cluster, home)
-    give_power(cluster, peer)
-    wait_for(f"{peer} to be back", lambda: node_state(cluster, third, peer) == "online", 300, 2)
+    cluster.keep_off(home)
+    cluster.give_power(peer)
+    wait_for(f"{peer} to be back", lambda: cluster.node_state(third, peer) == "online", 300, 2)
     stays("the stale copy is not started", lambda: not cluster.running_on() and in_sync(cluster, third) == [home], 60)
-    give_power(cluster, home)
+    cluster.give_power(home)
     writing.wait_ok(time.monotonic(), 600)
     cluster.wait_guest(third, on=home, protected=True, timeout_s=600)
     settle_verdict(cluster, writing)
@@ -113,14 +89,14 @@ def test_row_7b_both_lost_at_once_and_only_the_other_returns(cluster, writing):
     cluster.lab.power(home, "off")
     cluster.lab.power(peer, "off")
     cluster.lab.heal(peer, "bmc")
-    wait_for(f"{home} to be known as off", lambda: node_state(cluster, third, home) == "offline", 240, 1)
+    wait_for(f"{home} to be known as off", lambda: cluster.node_state(third, home) == "offline", 240, 1)
     cluster.lab.cut(home, "bmc")
     if peer not in cluster.alive():
         cluster.lab.power(peer, "on")
     writing.wait_ok(time.monotonic(), 600)
     cluster.wait_guest(third, on=peer)
     assert in_sync(cluster, third) == [peer]
-    give_power(cluster, home)
+    cluster.give_power(home)
     cluster.wait_guest(third, on=peer, protected=True, timeout_s=600)
     settle_verdict(cluster, writing)
 
@@ -143,7 +119,7 @@ def test_row_8_the_fencing_device_is_dead_too(cluster, writing):
     writing.wait_ok(time.monotonic())
     cluster.lab.cut(home, "bmc")
     cluster.lab.power(home, "off")
-    wait_for(f"{home} to be lost", lambda: node_state(cluster, third, home) == "unclean", 120, 1)
+    wait_for(f"{home} to be lost", lambda: cluster.node_state(third, home) == "unclean", 120, 1)
     stays("no guest is started while its node may still run", lambda: not cluster.running_on(), 60)
     cluster.cli(third, "fence", "confirm", home, "--confirm", home)
     writing.wait_ok(time.monotonic(), 400)
@@ -170,18 +146,18 @@ def test_row_13_power_cut_during_the_resync(cluster, writing):
     """The half-written copy never starts; the guest comes back with its node."""
     home, peer, third = place(cluster)
     writing.wait_ok(time.monotonic())
-    keep_off(cluster, peer)
+    cluster.keep_off(peer)
     wait_for("the loss is recorded", lambda: in_sync(cluster, home) == [home], 120)
     # Slow enough to be caught in the middle: the whole volume, at 200 KiB/s.
     minor = cluster.lab.ssh(home, "sed -n 's/^ *\\([0-9]*\\): cs:.*/\\1/p' /proc/drbd | head -1").stdout.strip()
-    give_power(cluster, peer)
+    cluster.give_power(peer)
     wait_for("the peer to be connected and inconsistent", lambda: (
         cluster.lab.ssh(home, f"drbdsetup-84 disk-options {minor} --c-plan-ahead=0 --resync-rate=200k", check=False),
         cluster.lab.ssh(home, f"drbdsetup-84 invalidate-remote {minor}", check=False),
         "UpToDate/Inconsistent" in cluster.lab.ssh(home, "cat /proc/drbd").stdout)[2], 300, 1)
-    keep_off(cluster, home)
+    cluster.keep_off(home)
     stays("the half-written copy is not started", lambda: not cluster.running_on(), 60)
-    give_power(cluster, home)
+    cluster.give_power(home)
     writing.wait_ok(time.monotonic(), 600)
     cluster.wait_guest(third, on=home, protected=True, timeout_s=900)
     settle_verdict(cluster, writing)
@@ -190,13 +166,13 @@ def test_row_13_power_cut_during_the_resync(cluster, writing):
 def test_row_14_the_first_to_die_returns_first(cluster, writing):
     home, peer, third = place(cluster)
     writing.wait_ok(time.monotonic())
-    keep_off(cluster, home)
+    cluster.keep_off(home)
     writing.wait_ok(time.monotonic(), 400)
-    keep_off(cluster, peer)
-    give_power(cluster, home)
-    wait_for(f"{home} to be back", lambda: node_state(cluster, third, home) == "online", 300, 2)
+    cluster.keep_off(peer)
+    cluster.give_power(home)
+    wait_for(f"{home} to be back", lambda: cluster.node_state(third, home) == "online", 300, 2)
     stays("the old copy is not started", lambda: not cluster.running_on() and in_sync(cluster, third) == [peer], 60)
-    give_power(cluster, peer)
+    cluster.give_power(peer)
     writing.wait_ok(time.monotonic(), 600)
     cluster.wait_guest(third, on=peer, protected=True, timeout_s=600)
     settle_verdict(cluster, writing)
