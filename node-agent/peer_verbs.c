@@ -7,6 +7,7 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/copy_choice.h"
 #include "node-agent/record_doubt.h"
 #include "node-agent/store_care.h"
 #include "storage/lost_copy.h"
@@ -250,12 +251,22 @@ static json_t *disk_reattach(PeerWork *work, GError **error)
 
 static json_t *replica_look(PeerWork *work, GError **error)
 {
-    return record_doubt_look(work->manifest, error);
+    return replica_sight_json(work->manifest, error);
 }
 
 static json_t *replica_renew(PeerWork *work, GError **error)
 {
     return record_doubt_renew(work->daemon, work->manifest, error);
+}
+
+static json_t *replica_force(PeerWork *work, GError **error)
+{
+    return copy_choice_force_here(work->daemon, &work->set, work->manifest, error);
+}
+
+static json_t *replica_discard(PeerWork *work, GError **error)
+{
+    return copy_choice_discard_here(work->daemon, &work->set, work->manifest, error);
 }
 
 static const struct {
@@ -265,7 +276,7 @@ static const struct {
     {"migrate.prepare", migrate_prepare}, {"migrate.take", migrate_take},   {"migrate.ready", migrate_ready},
     {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
     {"disk.reattach", disk_reattach},     {"replica.mark", replica_mark},   {"replica.look", replica_look},
-    {"replica.renew", replica_renew},
+    {"replica.renew", replica_renew},     {"replica.force", replica_force}, {"replica.discard", replica_discard},
 };
 
 json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)

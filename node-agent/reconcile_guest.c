@@ -9,6 +9,7 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/await_mark.h"
+#include "node-agent/copy_choice.h"
 #include "node-agent/leave_lost_disk.h"
 #include "node-agent/images.h"
 #include "node-agent/record_doubt.h"
@@ -17,6 +18,7 @@
 #include "node-agent/volume_grow.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
+#include "storage/split_brain.h"
 #include "vmm/network.h"
 
 #include <string.h>
@@ -505,12 +507,15 @@ static gboolean converge(GuestWork *work)
     gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
     leave_lost_disk(work->daemon, work->manifest, &work->record);
     lost_copy_follow(work);
-    work->set.unconnected = await_mark(work->daemon, work->manifest, work->set.detached);
+    g_autofree char *choice_text = NULL;
+    work->set.unconnected = copy_choice_is_awaited(work->manifest, &work->record, &choice_text) ||
+                            await_mark(work->daemon, work->manifest, work->set.detached);
     g_autofree char *lost_text = lost_copy_text(work);
     gboolean ready = replica_converge(work, is_new, &error) && !work->lost.stands;
     gboolean grown = ready && (is_new || held || grow_follow(work, &error));
     status_publish(work, ready, FALSE,
                    lost_text                     ? lost_text
+                   : choice_text                 ? choice_text
                    : error                       ? error->message
                    : work->record.unconfirmed[0] ? RECORD_DOUBT_TEXT
                                                  : NULL);
@@ -519,7 +524,7 @@ static gboolean converge(GuestWork *work)
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
     recorded = recorded && (!ready || clear_after_resync(work));
-    if (error && !lost_text) {
+    if (error && !lost_text && !choice_text) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
     return ready && recorded && grown;
@@ -537,10 +542,10 @@ static char *situation(const GuestWork *work)
     GString *text = g_string_new(NULL);
     LostCopy lost;
     lost_copy_look(LOST_COPY_ROOT, guest->name, ident_boot_id(), &lost);
-    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|%d.%d|", manifest, work->record.generation,
+    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|%d.%d.%d|", manifest, work->record.generation,
                            work->record.state, work->record.owner,
                            vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)), lost.stands,
-                           lost.n_names);
+                           lost.n_names, split_brain_is_noted(SPLIT_BRAIN_ROOT, guest->name));
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "cluster/manifest.h"
-#include "node-agent/daemon.h"
+#include "node-agent/replica_sight.h"
 #include "storage/record_codec.h"
 
 #define RECORD_DOUBT_TEXT                                                                                              \
@@ -14,24 +14,14 @@
 /* If `record` is in doubt and the guest runs here and may write: it is ours. *record becomes what was written. */
 void record_doubt_follow(Daemon *daemon, const Manifest *manifest, Record *record);
 
-/* Peer verbs of this node about one guest. "replica.look": {"vmm","primary","frozen","usable"}; "replica.renew": an
- * operator says that the frozen Primary here is the current copy. Caller owns. */
-json_t *record_doubt_look(const Manifest *manifest, GError **error);
+/* Peer verb "replica.renew" of this node: an operator says that the frozen Primary here is the current copy. Caller
+ * owns. */
 json_t *record_doubt_renew(Daemon *daemon, const Manifest *manifest, GError **error);
-
-/* What one replica's node says, or that it cannot. */
-typedef struct {
-    gboolean answers;
-    gboolean clean_down; /* out of our quorate membership, and Pacemaker holds it for cleanly down */
-    gboolean runs;       /* a VMM is there, or a volume is Primary */
-    gboolean frozen;     /* a volume is Primary and its I/O is frozen */
-    gboolean usable;     /* every disk there is attached and UpToDate or Consistent */
-} DoubtView;
 
 typedef enum { DOUBT_REFUSE, DOUBT_CONFIRM, DOUBT_RENEW } DoubtStep;
 /* What an operator's word for the copy on `node` leads to; `other` NULL: there is one copy. *ret_reason for people when
  * refused; a literal. Pure. */
-DoubtStep record_doubt_decide(const DoubtView *node, const DoubtView *other, const char **ret_reason);
+DoubtStep record_doubt_decide(const ReplicaView *node, const ReplicaView *other, const char **ret_reason);
 
 /* The operator's word. REFUSED with the reason. */
 gboolean record_doubt_confirm(Daemon *daemon, const Guest *guest, const char *node, GError **error);

@@ -59,6 +59,16 @@ gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *k
     return object;
 }
 
+gboolean verb_confirmed(const VerbCall *call, const char *wanted, GError **error)
+{
+    const char *confirm = verb_string(call, "confirm", error);
+    if (confirm && !g_str_equal(confirm, wanted)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "confirm: must be '%s'", wanted);
+        return FALSE;
+    }
+    return confirm != NULL;
+}
+
 gboolean verb_target_free(const VerbCall *call, const char *target, GError **error)
 {
     g_autoptr(Operation) operation = operation_running_on(call->daemon, target);

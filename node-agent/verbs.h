@@ -34,6 +34,8 @@ const char *verb_string(const VerbCall *call, const char *name, GError **error);
 /* The object kind/<name> named by argument "name"; NOT_FOUND says so for people. */
 gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *kind, gint64 *ret_revision,
                      GError **error);
+/* Argument "confirm" is `wanted`: what cannot be taken back is said twice. INVALID. */
+gboolean verb_confirmed(const VerbCall *call, const char *wanted, GError **error);
 /* BUSY when an operation on `target` is running already; its text names that operation. */
 gboolean verb_target_free(const VerbCall *call, const char *target, GError **error);
 /* Start an operation: store it, kick its driver, return its view. Steals the operation. */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The in-sync record for DRBD's handler where the store's member of this node does not answer (or is none): read and
  * compare-and-set through whatever voter our store client reaches. Both are linearizable, so they mean the same as at
- * the member. And the operator's word that a failed disk works again. */
+ * the member. And the operator's word: that a failed disk works again, which copy counts. */
 #include "node-agent/verbs.h"
 
 #include "common/error.h"
 #include "common/ident.h"
+#include "node-agent/copy_choice.h"
 #include "node-agent/peer_verbs.h"
+#include "node-agent/record_doubt.h"
 #include "storage/record.h"
 
 #include <stdlib.h>
@@ -104,5 +106,66 @@ static json_t *guest_reattach(const VerbCall *call, GError **error)
     return json_pack("{s:s,s:O}", "guest", guest->name, "nodes", nodes);
 }
 
+/* ---- an operator's word about copies that are not the same ---- */
+
+/* The guest, when argument "node" (*ret_node, borrowed) has a copy of it, "confirm" repeats its name, and no operation
+ * on it is under way. Caller frees. */
+static Guest *copy_argument(const VerbCall *call, const char **ret_node, GError **error)
+{
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", NULL, error);
+    const char *node = guest ? verb_string(call, "node", error) : NULL;
+    if (!node || !verb_confirmed(call, guest->name, error)) {
+        return NULL;
+    }
+    g_autofree char *target = g_strconcat("guest/", guest->name, NULL);
+    if (!guest_on_node(guest, node)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID, "node: guest '%s' has no replica on '%s'",
+                    guest->name, node);
+        return NULL;
+    }
+    *ret_node = node;
+    return verb_target_free(call, target, error) ? g_steal_pointer(&guest) : NULL;
+}
+
+static json_t *guest_confirm(const VerbCall *call, GError **error)
+{
+    const char *node = NULL;
+    Record record;
+    g_autoptr(Guest) guest = copy_argument(call, &node, error);
+    if (!guest || !record_read(call->daemon->store, guest->name, &record, NULL, error)) {
+        return NULL;
+    }
+    gboolean done = record.unconfirmed[0] ? record_doubt_confirm(call->daemon, guest, node, error)
+                                          : copy_choice_override(call->daemon, guest, node, error);
+    if (!done) {
+        return NULL;
+    }
+    g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
+    daemon_event(call->daemon, "guest.confirmed", object, "%s says that the copy on %s is the current one", call->user,
+                 node);
+    daemon_kick_cluster(call->daemon);
+    return json_pack("{s:s,s:s}", "guest", guest->name, "node", node);
+}
+
+static json_t *guest_discard_copy(const VerbCall *call, GError **error)
+{
+    const char *node = NULL;
+    g_autoptr(Guest) guest = copy_argument(call, &node, error);
+    g_autoptr(json_t) answer = guest ? copy_choice_discard(call->daemon, guest, node, error) : NULL;
+    if (!answer) {
+        return NULL;
+    }
+    g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
+    daemon_event(call->daemon, "guest.copy_discarded", object,
+                 "%s gives up what only the copy on %s has; it is kept there as snapshot", call->user, node);
+    return json_pack("{s:s,s:s,s:O}", "guest", guest->name, "node", node, "kept", json_object_get(answer, "kept"));
+}
+
 const Verb verbs_record[] = {
-    {"record.get", record_get}, {"record.cas", record_cas}, {"guest.reattach", guest_reattach}, {NULL, NULL}};
+    {"record.get", record_get},
+    {"record.cas", record_cas},
+    {"guest.reattach", guest_reattach},
+    {"guest.confirm", guest_confirm},
+    {"guest.discard_copy", guest_discard_copy},
+    {NULL, NULL},
+};

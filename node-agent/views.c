@@ -125,6 +125,37 @@ static gboolean given_up(const Guest *guest, const Record *record, const Pacemak
     return guest->spec.desired == GUEST_DESIRED_RUNNING && pacemaker_status_given_up(pacemaker, guest->name, nodes);
 }
 
+/* It shall run, and no node whose copy is current takes guests: people have to do something. NULL: it is not so. */
+static char *no_place_text(const Guest *guest, const Record *record, const PacemakerStatus *pacemaker)
+{
+    const PacemakerResource *resource = pacemaker ? pacemaker_status_resource(pacemaker, guest->name) : NULL;
+    g_autoptr(GString) waited_for = g_string_new(NULL);
+    const char *stale = NULL;
+    if (!resource || resource->node || resource->pending || guest->spec.desired != GUEST_DESIRED_RUNNING ||
+        record->state == RECORD_NEW || record->unconfirmed[0]) {
+        return NULL;
+    }
+    for (char **node = guest->nodes; node && *node; node++) {
+        gboolean usable = pacemaker_status_node_usable(pacemaker, *node);
+        if (record_is_in_sync(record, *node) && usable) {
+            return NULL;
+        }
+        if (record_is_in_sync(record, *node)) {
+            g_string_append_printf(waited_for, "%s%s", waited_for->len ? " or " : "", *node);
+        } else if (usable) {
+            stale = *node;
+        }
+    }
+    g_string_append(waited_for, ", which has the current data and takes no guests now: bring it back");
+    if (stale) {
+        g_string_append_printf(waited_for,
+                               "; if it is lost for good, 'holdfast guest confirm %s %s --confirm %s' starts the guest "
+                               "from the older copy on %s and gives up what was written since",
+                               guest->name, stale, guest->name, stale);
+    }
+    return g_strdup_printf("waits for %s", waited_for->str);
+}
+
 static const char *guest_state(const Guest *guest, const Record *record, const PacemakerResource *resource,
                                const PacemakerStatus *pacemaker)
 {
@@ -149,7 +180,11 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
     if (resource->failed || resource->blocked || given_up(guest, record, pacemaker)) {
         return "failed";
     }
-    return resource->node ? "running" : guest->spec.desired == GUEST_DESIRED_RUNNING ? "starting" : "stopped";
+    if (resource->node || guest->spec.desired != GUEST_DESIRED_RUNNING) {
+        return resource->node ? "running" : "stopped";
+    }
+    g_autofree char *no_place = no_place_text(guest, record, pacemaker);
+    return no_place ? "waiting" : "starting";
 }
 
 /* Protected: if the node it runs on loses power now, it comes back elsewhere with every acknowledged write. */
@@ -215,9 +250,14 @@ static void add_restart_limit(json_t *conditions, const Guest *guest, const Pace
     }
 }
 
-static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const PacemakerStatus *pacemaker)
+static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Record *record,
+                                const PacemakerStatus *pacemaker)
 {
     json_t *conditions = json_array();
+    g_autofree char *no_place = no_place_text(guest, record, pacemaker);
+    if (no_place) {
+        json_array_append_new(conditions, json_string(no_place));
+    }
     for (char **node = guest->nodes; node && *node; node++) {
         g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
         g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
@@ -268,7 +308,8 @@ static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const Pacem
                      known ? guest_state(guest, &record, resource, pacemaker) : "unknown", "node",
                      resource ? resource->node : NULL, "emulated", is_emulated(daemon, resource), "protected",
                      is_protected, "protection", text, "in_sync", in_sync, "generation", (json_int_t) record.generation,
-                     "volumes", volumes_view(daemon, guest), "conditions", guest_conditions(daemon, guest, pacemaker));
+                     "volumes", volumes_view(daemon, guest), "conditions",
+                     guest_conditions(daemon, guest, &record, pacemaker));
 }
 
 /* With the limits that hold, also where the document leaves them at the default. */

@@ -53,5 +53,12 @@ gboolean drbd_demote(const DrbdResource *r, GError **error);
 /* REFUSED while connected or Primary, and while a volume is absent, unless a note keeps this copy from starting
  * (`noted`): a Secondary without disk and connection is "Unconfigured" to DRBD, which looks the same as absent. */
 gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
+/* A stale copy that stands alone becomes UpToDate, with a data generation of its own: what the copy that was current
+ * has more is given up. REFUSED when a volume is half-written, connected or Primary. Already current volumes are left.
+ */
+gboolean drbd_force_stale(const DrbdResource *r, GError **error);
+/* Throw away what this copy has: every block comes from the peer at the next connection. REFUSED while connected or
+ * Primary. */
+gboolean drbd_invalidate(const DrbdResource *r, GError **error);
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);
 gboolean drbd_down(const DrbdResource *r, GError **error); /* REFUSED while Primary or open */

@@ -242,3 +242,49 @@ gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error)
     }
     return TRUE;
 }
+
+/* ---- an operator's choice between copies ---- */
+
+gboolean drbd_force_stale(const DrbdResource *r, GError **error)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!state_of(r, i, &state, error)) {
+            return FALSE;
+        }
+        gboolean primary = state.present && is(state.role, "Primary");
+        if (!primary && (is(state.disk, "UpToDate") || is(state.disk, "Consistent"))) {
+            continue;
+        }
+        /* Primary here: we were killed between the two calls below. */
+        if (!state.present || drbd_state_is_connected(&state) || (!primary && !is(state.disk, "Outdated"))) {
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is no stale copy that stands alone", error);
+        }
+        if ((!primary && !minor_call(r, i, PROMOTE_TRY_TIMEOUT_MS, "primary", "--force=yes", error)) ||
+            !minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "secondary", NULL, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean drbd_invalidate(const DrbdResource *r, GError **error)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!state_of(r, i, &state, error)) {
+            return FALSE;
+        }
+        if (state.present && is(state.disk, "Inconsistent")) {
+            continue;
+        }
+        if (!state.present || is(state.role, "Primary") || drbd_state_is_connected(&state)) {
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED,
+                               "cannot be thrown away: it is absent, Primary or connected", error);
+        }
+        if (!minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "invalidate", NULL, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}

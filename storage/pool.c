@@ -406,3 +406,22 @@ gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **er
     g_autofree char *name = g_strdup_printf("%s/%s", POOL_VG, lv);
     return process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvremove", "--yes", name, NULL);
 }
+
+gboolean pool_lv_snapshot(const ProcessRunner *runner, const char *lv, const char *snapshot, GError **error)
+{
+    g_autoptr(json_t) rows = lv_rows(runner, error);
+    if (!rows) {
+        return FALSE;
+    }
+    if (lv_find(rows, snapshot)) {
+        return TRUE;
+    }
+    if (!lv_find(rows, lv)) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND, "there is no LV %s/%s on this node", POOL_VG, lv);
+        return FALSE;
+    }
+    g_autofree char *origin = g_strdup_printf("%s/%s", POOL_VG, lv);
+    return pool_must_have_room(rows, snapshot, 0, error) &&
+           process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvcreate", "--yes", "--quiet", "--snapshot",
+                        "--name", snapshot, origin, NULL);
+}

@@ -31,4 +31,6 @@ gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 si
                           gboolean may_create, gboolean *ret_created, GError **error);
 gboolean pool_lv_activate(const ProcessRunner *runner, const char *lv, GError **error); /* NOT_FOUND */
 gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **error);   /* absent is fine */
+/* Thin snapshot of a thin LV, not activated; idempotent by its name. NOT_FOUND, NO_SPACE above 90 % use. */
+gboolean pool_lv_snapshot(const ProcessRunner *runner, const char *lv, const char *snapshot, GError **error);
 char *pool_lv_path(const char *lv); /* /dev/holdfast/<lv>; caller frees */

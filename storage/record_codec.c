@@ -515,7 +515,7 @@ bool record_doubt(const Record *record, const char *id, Record *out, char *reaso
     return true;
 }
 
-/* What renew and confirm have in common: *out = generation+1, believed again, `node` alone in sync. */
+/* What renew, confirm and override have in common: *out = generation+1, believed again, `node` alone in sync. */
 static void believe(const Record *record, RecordState state, const char *node, Record *out)
 {
     next_generation(record, out);
@@ -551,6 +551,30 @@ bool record_confirm(const Record *record, const char *node, Record *out, char *r
     }
     if (!fits(node)) {
         return refuse(reason, reason_size, "the node's name is missing or too long");
+    }
+    believe(record, RECORD_STOPPED, node, out);
+    return true;
+}
+
+/* ---- a stale copy is all that is left ---- */
+
+bool record_override(const Record *record, int64_t generation, const char *node, Record *out, char *reason,
+                     size_t reason_size)
+{
+    if (is_doubted(record)) {
+        return refuse(reason, reason_size, "the record is in doubt");
+    }
+    if (!fits(node)) {
+        return refuse(reason, reason_size, "the node's name is missing or too long");
+    }
+    if (record->state == RECORD_NEW) {
+        return refuse(reason, reason_size, "the guest's volumes are not initialised yet: there is no data to choose");
+    }
+    if (record->generation != generation) {
+        return refuse(reason, reason_size, "the record moved on meanwhile: look again");
+    }
+    if (record_is_in_sync(record, node)) {
+        return refuse(reason, reason_size, "the copy on %s is a current one", node);
     }
     believe(record, RECORD_STOPPED, node, out);
     return true;

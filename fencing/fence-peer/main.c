@@ -14,6 +14,7 @@
  * And one as local-io-error: a disk below DRBD failed here (local_io_error.c). */
 #include "fencing/fence-peer/io.h"
 #include "fencing/fence-peer/local_io_error.h"
+#include "storage/split_brain.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,7 @@ enum {
 };
 
 #define RESOURCE_PREFIX "hf-"
+#define SPLIT_BRAIN_FOLDER HANDLER_ROOT "run/holdfast/split-brain"
 #define RETRY_MS 200
 #define SAY_EVERY 50 /* retries between two log lines of a handler that waits */
 
@@ -146,6 +148,22 @@ static int fence_peer(const char *resource)
     return disks.any_suspended ? frozen_primary(&guest) : promotion(&guest, &disks);
 }
 
+/* Both copies were written to apart from each other; DRBD has dropped the connection. holdfastd goes on from the note
+ * (node-agent/copy_choice.h). */
+static void split_brain(const char *device)
+{
+    HandlerGuest guest;
+    int minor;
+    if (sscanf(device, "minor-%d", &minor) != 1 || !handler_guest_of_minor(minor, &guest)) {
+        syslog(LOG_ERR, "split brain on %s, which belongs to no guest here", device);
+        return;
+    }
+    syslog(LOG_ERR, "guest '%s': the copies here and on %s went different ways (split brain)", guest.guest, guest.peer);
+    if (!split_brain_note(SPLIT_BRAIN_FOLDER, guest.guest)) {
+        syslog(LOG_ERR, "guest '%s': that could not be noted in " SPLIT_BRAIN_FOLDER ": %m", guest.guest);
+    }
+}
+
 int main(int argc, char **argv)
 {
     openlog("holdfast-fence-peer", LOG_PID, LOG_DAEMON);
@@ -167,6 +185,10 @@ int main(int argc, char **argv)
         local_io_error(argv[2]);
         return 0; /* DRBD does not care */
     }
-    syslog(strcmp(argv[1], "split-brain") == 0 ? LOG_ERR : LOG_INFO, "DRBD event %s on %s", argv[1], argv[2]);
+    if (strcmp(argv[1], "split-brain") == 0) {
+        split_brain(argv[2]);
+        return 0;
+    }
+    syslog(LOG_INFO, "DRBD event %s on %s", argv[1], argv[2]);
     return 0;
 }

@@ -213,6 +213,28 @@ static gboolean run_confirm(Cli *cli, GError **error)
     return result != NULL;
 }
 
+static gboolean run_discard_copy(Cli *cli, GError **error)
+{
+    const char *guest = cli->words[0], *node = cli->words[1];
+    if (g_strcmp0(cli_option(cli, "confirm"), guest) != 0) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                    "--confirm: what only the copy of %s on %s has leaves the guest's disk for good; a snapshot of it "
+                    "is kept there. Sure? Repeat with --confirm %s",
+                    guest, node, guest);
+        return FALSE;
+    }
+    g_autoptr(json_t) body = json_pack("{s:s,s:s}", "node", node, "confirm", guest);
+    g_autofree char *path = cli_path("guests", guest, "actions", "discard-copy", NULL);
+    g_autoptr(json_t) result = cli_http_request(cli->http, "POST", path, body, error);
+    if (result && !cli_print_json(cli, result)) {
+        g_autofree char *kept = cli_join(cli_get(result, "kept"));
+        cli_print("the copy of %s on %s is brought up to date from the other one; what it had is kept there as %s "
+                  "(volume group holdfast)\n",
+                  guest, node, kept ? kept : "?");
+    }
+    return result != NULL;
+}
+
 static gboolean run_delete(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], NULL);
@@ -239,6 +261,11 @@ static const CliOption confirm_options[] = {
     {.name = NULL},
 };
 
+static const CliOption discard_options[] = {
+    {"confirm", '\0', CLI_OPTION_VALUE, "NAME", "the guest's name again: that copy is not wanted"},
+    {.name = NULL},
+};
+
 const CliCommand cli_guest_commands[] = {
     {"guest", "list", "", 0, 0, NULL, "the guests, where they run and how protected they are", run_list},
     {"guest", "show", "NAME", 1, 1, NULL, "one guest in detail", run_show},
@@ -251,7 +278,9 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "reattach", "NAME", 1, 1, reattach_options, "use a disk again that failed and was repaired",
      run_reattach},
     {"guest", "confirm", "NAME NODE", 2, 2, confirm_options,
-     "after a rescue or restore of the store: say which copy is current", run_confirm},
+     "say that the copy there counts: it is in doubt, or the newer one is lost for good", run_confirm},
+    {"guest", "discard-copy", "NAME NODE", 2, 2, discard_options,
+     "copies went different ways: give up the one there, kept as a snapshot", run_discard_copy},
     {"guest", "delete", "NAME", 1, 1, NULL, "remove it with its volumes; there is no way back", run_delete},
     {.noun = NULL},
 };

@@ -99,6 +99,8 @@ static const Route routes[] = {
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
     {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},
     {"POST", API "/guests/{name}/actions/confirm", ROUTE_CALL, "guest.confirm", 200, guest_confirm_body, NULL},
+    {"POST", API "/guests/{name}/actions/discard-copy", ROUTE_CALL, "guest.discard_copy", 200, guest_confirm_body,
+     NULL},
 
     {"GET", API "/volumes", ROUTE_CALL, "volume.list", 200, NULL, NULL},
     {"GET", API "/volumes/{name}", ROUTE_CALL, "volume.show", 200, NULL, NULL},

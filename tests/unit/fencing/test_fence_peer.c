@@ -5,6 +5,7 @@
 #include "common/ident.h"
 #include "common/json.h"
 #include "storage/lost_copy.h"
+#include "storage/split_brain.h"
 #include "storage/record_codec.h"
 
 #include <gio/gio.h>
@@ -365,6 +366,24 @@ static void test_nobodys_disk(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
     g_assert_false(g_file_test(LOST_COPIES, G_FILE_TEST_EXISTS));
 }
 
+/* ---- split-brain ---- */
+
+static void test_split_brain_is_noted(Fixture *f, gconstpointer unused G_GNUC_UNUSED)
+{
+    (void) f;
+    put_kernel("StandAlone", "Secondary/Unknown", "Consistent", "r-----");
+    g_assert_cmpint(handler("split-brain", "minor-96"), ==, 0); /* nobody's */
+    g_assert_false(g_file_test("run/holdfast/split-brain", G_FILE_TEST_EXISTS));
+    g_assert_cmpint(handler("split-brain", "minor-80"), ==, 0);
+    g_assert_cmpint(handler("split-brain", "minor-80"), ==, 0);
+    g_assert_true(split_brain_is_noted("run/holdfast/split-brain", "web1"));
+    g_assert_true(split_brain_forget("run/holdfast/split-brain", "web1") &&
+                  split_brain_forget("run/holdfast/split-brain", "web1"));
+    g_assert_false(split_brain_is_noted("run/holdfast/split-brain", "web1"));
+    g_assert_false(split_brain_note("run/holdfast/split-brain", "../web1"));
+    g_assert_false(split_brain_note("proc/drbd/x", "web1")); /* no folder, and none can be made */
+}
+
 /* ---- fence-peer ---- */
 
 static void serve(gboolean agent, gboolean store)
@@ -493,6 +512,7 @@ int main(int argc, char **argv)
     ADD("disk/primary-stays-connected", test_primary_stays_connected);
     ADD("disk/one-replica", test_one_replica);
     ADD("disk/nobodys", test_nobodys_disk);
+    ADD("split-brain", test_split_brain_is_noted);
     ADD("mark/here", test_mark_here);
     ADD("mark/without-a-member", test_mark_without_a_member);
     ADD("mark/without-majority-here", test_mark_without_majority_here);

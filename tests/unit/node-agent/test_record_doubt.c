@@ -31,7 +31,7 @@
     }
 
 static const struct {
-    DoubtView node, other;
+    ReplicaView node, other;
     gboolean alone;
     DoubtStep step;
     const char *reason;

@@ -202,6 +202,13 @@ static void test_forced_start(Fixture *fixture, gconstpointer data G_GNUC_UNUSED
     g_assert_cmpint(running->spec.desired, ==, GUEST_DESIRED_RUNNING);
 }
 
+static char *text_replaced(const char *text, const char *from, const char *to)
+{
+    g_auto(GStrv) parts = g_strsplit(text, from, -1);
+    g_assert_cmpuint(g_strv_length(parts), ==, 2);
+    return g_strjoinv(to, parts);
+}
+
 static const char *state_of(const json_t *guest)
 {
     return json_string_value(json_object_get(json_object_get(guest, "status"), "state"));
@@ -239,6 +246,34 @@ static void test_restart_limit(Fixture *fixture, gconstpointer data G_GNUC_UNUSE
     g_assert_cmpstr(pacemaker.commands->str, ==, "/usr/sbin/crm_resource --cleanup --resource db1\n");
 }
 
+/* Its current copy is on n1 alone, which is away: it waits, and people are told for what, and of the way out. */
+static void test_waits_for_its_copy(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
+{
+    g_autoptr(GError) error = NULL;
+    put(fixture->daemon.store, STORE_ROOT "record/db1",
+        "{\"version\":1,\"generation\":8,\"state\":\"running\",\"in_sync\":[\"n1\"],\"owner\":\"n1\","
+        "\"owner_boot_id\":\"b\",\"handover_to\":\"\",\"handover_id\":\"\"}");
+    fixture_catch_up(fixture);
+    g_autofree char *away = text_replaced(MON(DOWN("db1"), ""), "\"n1\" online=\"true\"", "\"n1\" online=\"false\"");
+    pacemaker.mon = away;
+    g_autoptr(json_t) waiting = run(fixture, "guest.show", "{\"name\":\"db1\"}", &error);
+    g_assert_no_error(error);
+    g_assert_cmpstr(state_of(waiting), ==, "waiting");
+    g_autofree char *text = conditions_of(waiting);
+    g_assert_nonnull(strstr(text, "waits for n1, which has the current data and takes no guests now: bring it back"));
+    g_assert_nonnull(
+        strstr(text, "'holdfast guest confirm db1 n2 --confirm db1' starts the guest from the older copy"));
+    /* Said once more, wrongly, or about a copy that is none. */
+    assert_fails(fixture, "guest.confirm", "{\"name\":\"db1\",\"node\":\"n2\",\"confirm\":\"db\"}",
+                 HOLDFAST_ERROR_INVALID, "confirm: must be 'db1'");
+    assert_fails(fixture, "guest.confirm", "{\"name\":\"db1\",\"node\":\"n3\",\"confirm\":\"db1\"}",
+                 HOLDFAST_ERROR_INVALID, "node: guest 'db1' has no replica on 'n3'");
+    assert_fails(fixture, "guest.confirm", "{\"name\":\"db1\",\"node\":\"n1\",\"confirm\":\"db1\"}",
+                 HOLDFAST_ERROR_REFUSED, "the copy on n1 is a current one already");
+    assert_fails(fixture, "guest.discard_copy", "{\"name\":\"db1\",\"node\":\"n1\",\"confirm\":\"db1\"}",
+                 HOLDFAST_ERROR_REFUSED, "the copy on n1 is a current one");
+}
+
 /* Both run, on a node each, and neither node could take both. */
 static void test_reserve_is_a_problem(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
 {
@@ -265,6 +300,7 @@ int main(int argc, char **argv)
         {"/verbs-guest/start", test_start},
         {"/verbs-guest/forced-start", test_forced_start},
         {"/verbs-guest/restart-limit", test_restart_limit},
+        {"/verbs-guest/waits-for-its-copy", test_waits_for_its_copy},
         {"/verbs-guest/reserve-is-a-problem", test_reserve_is_a_problem},
     };
     for (guint i = 0; i < G_N_ELEMENTS(tests); i++) {

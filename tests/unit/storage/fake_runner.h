@@ -18,6 +18,7 @@ typedef struct {
     gint64 size, agreed; /* agreed: DRBD's size, kept in its metadata */
     char *tag;
     gboolean active, metadata, fresh, al_clean, data; /* fresh: just-created generation; data: somebody wrote to it */
+    gboolean outdated, forced;                        /* an older copy; one that was made the current one by force */
 } FakeLv;
 
 typedef struct {
@@ -97,7 +98,10 @@ static const char *fake_disk(const FakeMinor *minor)
     if (lv->fresh) {
         return "Inconsistent";
     }
-    return (fake_world->net && fake_world->peer_there) || !minor->fencing ? "UpToDate" : "Consistent";
+    if (lv->outdated) {
+        return "Outdated";
+    }
+    return (fake_world->net && fake_world->peer_there) || !minor->fencing || lv->forced ? "UpToDate" : "Consistent";
 }
 
 gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSED)
@@ -208,6 +212,13 @@ static void fake_lvs_report(FakeWorld *w, GString *out)
 static int fake_lvcreate(FakeWorld *w, const char *const *argv)
 {
     const char *name = fake_option(argv, "--name");
+    FakeLv *origin = fake_has(argv, "--snapshot") ? fake_lv(strrchr(fake_last(argv), '/') + 1) : NULL;
+    if (origin && !fake_lv(name)) {
+        FakeLv *snapshot = g_new0(FakeLv, 1);
+        snapshot->size = origin->size;
+        g_hash_table_insert(w->lvs, g_strdup(name), snapshot);
+        return 0;
+    }
     if (strcmp(fake_option(argv, "--type"), "thin-pool") == 0) {
         gboolean bad = w->pool || !w->vg || fake_has(argv, "--errorwhenfull");
         w->pool = w->pool || !bad;
@@ -354,7 +365,8 @@ static int fake_role(FakeWorld *w, const char *const *argv, FakeMinor *minor)
         return 17;
     }
     if (argv[3] && strcmp(argv[3], "--force=yes") == 0 && lv) {
-        lv->fresh = FALSE;
+        lv->fresh = lv->outdated = FALSE;
+        lv->forced = minor->fencing;
     }
     gboolean may = lv && strcmp(fake_disk(minor), "UpToDate") == 0;
     minor->primary = minor->primary || may;
@@ -412,6 +424,13 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
             return 10;
         }
         lv->fresh = w->peer_fresh[minor->volume] = FALSE;
+    } else if (strcmp(verb, "outdate") == 0 || strcmp(verb, "invalidate") == 0) {
+        if (!lv || minor->primary || (w->net && w->peer_there)) {
+            return 10;
+        }
+        lv->outdated = TRUE;
+        lv->forced = FALSE;
+        lv->fresh |= strcmp(verb, "invalidate") == 0;
     } else if (strcmp(verb, "resize") == 0) {
         return fake_resize(w, minor, lv);
     } else if (strcmp(verb, "primary") == 0 || strcmp(verb, "secondary") == 0) {

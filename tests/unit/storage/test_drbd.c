@@ -97,6 +97,58 @@ static void test_golden(void)
     g_assert_cmpstr(w.violation, ==, NULL);
 }
 
+/* A stale copy that stands alone is made the current one; one that was given up is filled from the other. */
+static void test_choice_between_copies(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, "n2");
+    GError *error = NULL;
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL) && drbd_connect(&r, NULL));
+    g_assert_false(drbd_force_stale(&r, &error)); /* connected, and without any data yet */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_skip_initial_sync(&r, NULL));
+    g_assert_false(drbd_invalidate(&r, &error)); /* connected */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_disconnect(&r, NULL) && drbd_outdate(&r, FALSE, NULL));
+    g_free(fake_log_take(&w));
+    g_assert_false(drbd_promote(&r, &error));
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_free(fake_log_take(&w));
+
+    g_assert_true(drbd_force_stale(&r, NULL) && drbd_force_stale(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 primary 80 --force=yes\n/lib/drbd/drbdsetup-84 secondary 80");
+    g_assert_true(drbd_promote(&r, NULL));
+    g_assert_false(drbd_invalidate(&r, &error)); /* Primary */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_demote(&r, NULL));
+    g_free(fake_log_take(&w));
+    g_assert_true(drbd_invalidate(&r, NULL) && drbd_invalidate(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 invalidate 80");
+    g_assert_false(drbd_force_stale(&r, &error)); /* nothing usable is left in it */
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+}
+
+/* Killed between the two commands of a force: the next one ends it. */
+static void test_force_killed_half_way(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, "n2");
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL) && drbd_connect(&r, NULL) &&
+                  drbd_skip_initial_sync(&r, NULL) && drbd_disconnect(&r, NULL) && drbd_outdate(&r, FALSE, NULL));
+    w.kill_at = w.commands + 1;
+    w.kill = KILL_AFTER;
+    g_assert_false(drbd_force_stale(&r, NULL));
+    w.dead = FALSE;
+    w.kill = KILL_NEVER;
+    g_free(fake_log_take(&w));
+    g_assert_true(drbd_force_stale(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 secondary 80");
+}
+
 static void test_single_replica(void)
 {
     g_auto(FakeWorld) w = {0};
@@ -171,6 +223,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/drbd/golden", test_golden);
     g_test_add_func("/drbd/single-replica", test_single_replica);
+    g_test_add_func("/drbd/choice-between-copies", test_choice_between_copies);
+    g_test_add_func("/drbd/force-killed-half-way", test_force_killed_half_way);
     g_test_add_func("/drbd/metadata-unreadable", test_metadata_unreadable);
     g_test_add_func("/drbd/refusals", test_refusals);
     return g_test_run();

@@ -134,6 +134,13 @@ static void test_volumes(void)
     g_assert_cmpint(usage.virtual_bytes, ==, 108 * MIB);
     g_assert_cmpint(usage.metadata_permille, ==, 104);
     g_free(fake_log_take(&w));
+    g_assert_true(pool_lv_snapshot(&w.runner, "hf-a-0", "kept-a-0-now", NULL) &&
+                  pool_lv_snapshot(&w.runner, "hf-a-0", "kept-a-0-now", NULL));
+    assert_log(&w, LVS_LINE "\n/sbin/lvcreate --yes --quiet --snapshot --name kept-a-0-now holdfast/hf-a-0\n" LVS_LINE);
+    GError *none = NULL;
+    g_assert_false(pool_lv_snapshot(&w.runner, "hf-z-0", "kept-z-0-now", &none));
+    assert_code(none, HOLDFAST_ERROR_NOT_FOUND, "holdfast/hf-z-0");
+    g_free(fake_log_take(&w));
     g_assert_true(pool_lv_remove(&w.runner, "hf-a-0", NULL) && pool_lv_remove(&w.runner, "hf-a-0", NULL));
     assert_log(&w, LVS_LINE "\n/sbin/lvremove --yes holdfast/hf-a-0\n" LVS_LINE);
 }

@@ -492,6 +492,29 @@ static void test_doubt(void)
     g_assert_false(record_confirm(&stale, "", &again, reason, sizeof(reason)));
 }
 
+/* A stale copy is all that is left. */
+static void test_override(void)
+{
+    static const struct {
+        const char *before, *node, *after;
+        gint64 moved_on;
+    } cases[] = {
+        {"running/n1/n1@boot-n1", "n2", "stopped/n2/n1@boot-n1", 0},
+        {"stopped/n1/n1@boot-n1", "n2", "stopped/n2/n1@boot-n1", 0},
+        {"running/n1/n1@boot-n1", "n2", "!moved on", 1},
+        {"running/n1,n2/n1@boot-n1", "n2", "!is a current one", 0},
+        {"running/n1/n1@boot-n1?r1", "n2", "!in doubt", 0},
+        {"running/n1/n1@boot-n1", "", "!missing or too long", 0},
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char reason[200] = "";
+        Record after, before = record_from(cases[i].before);
+        bool ok = record_override(&before, before.generation + cases[i].moved_on, cases[i].node, &after, reason,
+                                  sizeof(reason));
+        check_outcome("override", &before, ok, &after, reason, cases[i].after);
+    }
+}
+
 /* A name that does not fit must be refused, never cut: cut, it could equal another node's. */
 static void test_long_names(void)
 {
@@ -589,6 +612,7 @@ int main(int argc, char **argv)
     g_test_add_func("/record/handover", test_handover);
     g_test_add_func("/record/doubt", test_doubt);
     g_test_add_func("/record/doubted-claim-and-renew", test_doubted_claim_and_renew);
+    g_test_add_func("/record/override", test_override);
     g_test_add_func("/record/long-names", test_long_names);
     g_test_add_func("/record/decode", test_decode);
     return g_test_run();
