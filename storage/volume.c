@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define GRAIN (4 * 1024 * 1024) /* sizes of volumes and LVs are multiples of it */
 #define CONNECT_WAIT_US (1000 * 1000)
 #define CONNECT_PAUSE_US (20 * 1000)
 #define GROW_WAIT_US (1000 * 1000)
@@ -72,6 +73,29 @@ static gint64 gate_size(const VolumeSet *set, guint index)
     return device > 0 && device < wanted ? device / 512 * 512 : wanted;
 }
 
+/* A volume never shrinks, and the store learns of a growth before any disk does. So a replica that is larger than the
+ * store says tells that the store is older than the disk (a restored snapshot): opened at that size, the guest's disk
+ * would be cut off. */
+static gboolean size_is_believable(const VolumeSet *set, guint index, GError **error)
+{
+    g_autofree char *lv = lv_of(set, index);
+    g_autofree char *path = pool_lv_path(lv);
+    gint64 known = pool_lv_size_bytes(volume_at(set, index)->size_bytes), there = drbd_backing_size_bytes(path);
+    gint64 size = there / GRAIN * GRAIN;
+    if (there <= known) {
+        return TRUE;
+    }
+    while (pool_lv_size_bytes(size) > there) {
+        size -= GRAIN;
+    }
+    return holdfast_error_fail(
+        error, HOLDFAST_ERROR_REFUSED,
+        "%s on %s is larger than the store knows, so the store is older than the disk: 'holdfast "
+        "volume grow %s-%u %" G_GINT64_FORMAT "' tells it the size; until then the guest is not "
+        "started from it",
+        lv, set->node, set->guest->name, index, size / (1024 * 1024));
+}
+
 /* A gate is there; its size follows the volume's, but not while the device lags: the guest shall see one growth, not
  * two. */
 static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
@@ -79,6 +103,9 @@ static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
     g_autofree char *gate = gate_of(set, index);
     GateState state;
     gint64 size = gate_size(set, index);
+    if (!size_is_believable(set, index, error)) {
+        return FALSE;
+    }
     if (size < volume_at(set, index)->size_bytes) {
         if (!gate_state(set->runner, gate, &state, NULL, error)) {
             return FALSE;

@@ -363,6 +363,29 @@ static void test_grow_stopped(void)
     assert_grown(&f, "started");
 }
 
+/* The store is older than the disk: neither a running guest's gate nor a start may cut it off. */
+static void test_larger_than_the_store_knows(void)
+{
+    g_auto(Fixture) f = {0};
+    running(&f, TRUE);
+    f.volumes[0].size_bytes = 128 * MIB;
+    g_assert_true(volume_set_converge(&f.set, FALSE, NULL));
+    f.volumes[0].size_bytes = 64 * MIB;
+    GError *error = NULL;
+    g_assert_false(volume_set_converge(&f.set, FALSE, &error));
+    g_assert_cmpint(holdfast_error_code(error), ==, HOLDFAST_ERROR_REFUSED);
+    g_assert_nonnull(strstr(error->message, "hf-web1-0 on n1 is larger than the store knows"));
+    g_assert_nonnull(strstr(error->message, "'holdfast volume grow web1-0 128'"));
+    g_clear_error(&error);
+    g_assert_true(volume_set_demote(&f.set, NULL));
+    g_assert_false(volume_set_activate(&f.set, &error));
+    g_assert_cmpint(holdfast_error_code(error), ==, HOLDFAST_ERROR_REFUSED);
+    g_clear_error(&error);
+    f.volumes[0].size_bytes = 128 * MIB;
+    g_assert_true(volume_set_activate(&f.set, NULL) && volume_set_promote(&f.set, NULL));
+    assert_grown(&f, "started");
+}
+
 /* A pool that has filled up meanwhile: the error says so and the volume stays as it was. */
 static void test_grow_no_space(void)
 {
@@ -629,6 +652,7 @@ int main(int argc, char **argv)
     g_test_add_func("/volume/grow-without-the-peer", test_grow_without_the_peer);
     g_test_add_func("/volume/grow-stopped", test_grow_stopped);
     g_test_add_func("/volume/grow-no-space", test_grow_no_space);
+    g_test_add_func("/volume/larger-than-the-store-knows", test_larger_than_the_store_knows);
     g_test_add_func("/volume/replica-lost", test_replica_lost);
     g_test_add_func("/volume/namesake", test_namesake);
     g_test_add_func("/volume/not-connected", test_not_connected);
