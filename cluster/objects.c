@@ -53,6 +53,11 @@ void node_boot_free(NodeBoot *boot)
     object_free(&node_boot_type, boot);
 }
 
+void verification_free(Verification *verification)
+{
+    object_free(&verification_type, verification);
+}
+
 void image_free(Image *image)
 {
     object_free(&image_type, image);

@@ -95,6 +95,14 @@ typedef struct {
     gboolean left;  /* it was shut down in order: nobody shall power it on */
 } NodeBoot;
 
+/* verified/<guest>: how the last comparison of its two copies ended. */
+typedef struct {
+    gint64 version; /* 1 */
+    char *guest;
+    char *at;
+    gint64 differing_kib; /* 0: the copies are the same */
+} Verification;
+
 /* image/<name>. The bytes are raw files /var/lib/holdfast/images/<name>.raw on the nodes in `nodes`: the one it was
  * imported on, and those that fetched it since to fill a guest's volume. A file elsewhere is none, and is removed. */
 typedef struct {
@@ -189,8 +197,9 @@ typedef struct {
     char *condition; /* "" or what is wrong */
 } NodeStatus;
 
-extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, node_boot_type, image_type, network_type,
-    fence_device_type, operation_type, guest_status_type, volume_status_type, node_status_type;
+extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, node_boot_type, verification_type,
+    image_type, network_type, fence_device_type, operation_type, guest_status_type, volume_status_type,
+    node_status_type;
 
 /* Allocate, or release with everything in it; one pair serves all types: object_free(&guest_type, guest). */
 gpointer object_new(const JsonStruct *type);
@@ -199,6 +208,7 @@ void guest_free(Guest *guest);
 void volume_free(Volume *volume);
 void node_free(Node *node);
 void node_boot_free(NodeBoot *boot);
+void verification_free(Verification *verification);
 void image_free(Image *image);
 void network_free(Network *network);
 void fence_device_free(FenceDevice *device);
@@ -209,6 +219,7 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Guest, guest_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Volume, volume_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Node, node_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(NodeBoot, node_boot_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(Verification, verification_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Image, image_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Network, network_free)
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FenceDevice, fence_device_free)

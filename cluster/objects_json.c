@@ -158,6 +158,15 @@ static const JsonField node_boot_fields[] = {
 };
 const JsonStruct node_boot_type = {.size = sizeof(NodeBoot), .fields = node_boot_fields};
 
+static const JsonField verification_fields[] = {
+    VERSION(Verification),
+    STRING_REQUIRED(Verification, guest),
+    STRING_REQUIRED(Verification, at),
+    RANGE(Verification, differing_kib, 0, G_MAXINT64),
+    {0},
+};
+const JsonStruct verification_type = {.size = sizeof(Verification), .fields = verification_fields};
+
 static const JsonField image_fields[] = {
     VERSION(Image),
     STRING_REQUIRED(Image, name),

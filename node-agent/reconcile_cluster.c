@@ -13,6 +13,7 @@
 #include "node-agent/fence_secrets.h"
 #include "node-agent/guest_document.h"
 #include "node-agent/operation.h"
+#include "node-agent/verify.h"
 #include "storage/record.h"
 
 #define FULL_ROUND_US (60 * G_USEC_PER_SEC)
@@ -73,6 +74,7 @@ static void finish_deletion(Daemon *daemon, const Guest *guest, gint64 revision)
     g_autofree char *guest_key = g_strconcat(STORE_ROOT "guest/", guest->name, NULL);
     g_autofree char *record = record_key(guest->name);
     g_autofree char *slot = g_strdup_printf(STORE_ROOT "slot/%" G_GINT64_FORMAT, guest->slot);
+    g_autofree char *verified = g_strconcat(STORE_ROOT VERIFIED_PREFIX, guest->name, NULL);
     for (char **node = guest->nodes; *node; node++) {
         if (!gone_on(daemon, *node, guest->name)) {
             return;
@@ -83,6 +85,7 @@ static void finish_deletion(Daemon *daemon, const Guest *guest, gint64 revision)
     store_txn_delete(txn, guest_key);
     store_txn_delete(txn, record);
     store_txn_delete(txn, slot);
+    store_txn_delete(txn, verified);
     for (guint i = 0; i < guest->spec.volumes->len; i++) {
         g_autofree char *volume = g_strdup_printf(STORE_ROOT "volume/%s-%u", guest->name, i);
         store_txn_delete(txn, volume);
@@ -306,6 +309,7 @@ void reconcile_cluster(const char *key G_GNUC_UNUSED, gpointer user_data)
     daemon->looked_in_charge = judge || dc;
     if (judge) {
         follow_operations(daemon, pacemaker);
+        verify_when_due(daemon);
     }
     if (!dc) {
         /* Not ours to do. When it becomes ours, the first round projects: in between others may have. */

@@ -9,6 +9,7 @@
 #include "common/ident.h"
 #include "node-agent/operation.h"
 #include "node-agent/plan_snapshot.h"
+#include "node-agent/verify.h"
 #include "node-agent/views.h"
 #include "storage/record.h"
 
@@ -338,6 +339,26 @@ static json_t *guest_migrate(const VerbCall *call, GError **error)
                : NULL;
 }
 
+static json_t *guest_verify(const VerbCall *call, GError **error)
+{
+    g_autofree char *storage = NULL;
+    gboolean repair = json_is_true(json_object_get(call->arguments, "repair"));
+    g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", NULL, error);
+    const char *node = guest ? guest_node_now(call->daemon, guest, &storage) : NULL;
+    if (!guest) {
+        return NULL;
+    }
+    if (guest->spec.replicas < 2 || !node) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s' %s: there is nothing to compare now",
+                    guest->name, node ? "has one replica" : "does not run");
+        return NULL;
+    }
+    g_autofree char *target = g_strconcat(VERIFY_TARGET_PREFIX, guest->name, NULL);
+    return verb_target_free(call, target, error)
+               ? verb_operation(call, operation_new("guest.verify", target, repair ? VERIFY_REPAIR : NULL, node), error)
+               : NULL;
+}
+
 static json_t *guest_delete(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
@@ -458,8 +479,17 @@ static json_t *volume_grow(const VerbCall *call, GError **error)
 }
 
 const Verb verbs_guest[] = {
-    {"guest.create", guest_create},   {"guest.list", guest_list},     {"guest.show", guest_show},
-    {"guest.update", guest_update},   {"guest.start", guest_start},   {"guest.stop", guest_stop},
-    {"guest.migrate", guest_migrate}, {"guest.delete", guest_delete}, {"volume.list", volume_list},
-    {"volume.show", volume_show},     {"volume.grow", volume_grow},   {NULL, NULL},
+    {"guest.create", guest_create},
+    {"guest.list", guest_list},
+    {"guest.show", guest_show},
+    {"guest.update", guest_update},
+    {"guest.start", guest_start},
+    {"guest.stop", guest_stop},
+    {"guest.migrate", guest_migrate},
+    {"guest.verify", guest_verify},
+    {"guest.delete", guest_delete},
+    {"volume.list", volume_list},
+    {"volume.show", volume_show},
+    {"volume.grow", volume_grow},
+    {NULL, NULL},
 };

@@ -8,6 +8,7 @@
 #include "node-agent/plan_snapshot.h"
 #include "node-agent/resync.h"
 #include "node-agent/store_care.h"
+#include "node-agent/verify.h"
 #include "node-agent/witness.h"
 #include "storage/record.h"
 
@@ -269,6 +270,12 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Record
         }
     }
     add_restart_limit(conditions, guest, pacemaker);
+    g_autofree char *verified_key = g_strconcat(VERIFIED_PREFIX, guest->name, NULL);
+    g_autoptr(Verification) verified = cache_object(daemon->cache, &verification_type, verified_key, NULL);
+    g_autofree char *difference = verify_problem(verified);
+    if (difference) {
+        json_array_append_new(conditions, json_string(difference));
+    }
     for (char **failure = pacemaker ? pacemaker->failures : NULL; failure && *failure; failure++) {
         if (strstr(*failure, guest->name)) {
             json_array_append_new(conditions, json_string(*failure));

@@ -53,6 +53,9 @@ gboolean drbd_demote(const DrbdResource *r, GError **error);
 /* REFUSED while connected or Primary, and while a volume is absent, unless a note keeps this copy from starting
  * (`noted`): a Secondary without disk and connection is "Unconfigured" to DRBD, which looks the same as absent. */
 gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
+/* Begin to compare [start, end) of a volume with the peer's copy, in bytes, multiples of 4 KiB; while that runs the
+ * connection is "VerifyS". What differs is counted in DrbdState.out_of_sync_kib and is not changed. */
+gboolean drbd_verify_begin(const DrbdResource *r, int index, gint64 start, gint64 end, GError **error);
 /* A stale copy that stands alone becomes UpToDate, with a data generation of its own: what the copy that was current
  * has more is given up. REFUSED when a volume is half-written, connected or Primary. Already current volumes are left.
  */

@@ -10,6 +10,7 @@
     4000 /* the kernel asks the handler up to four times in one try, each answers within a second */
 #define PROMOTE_PAUSE_US (400 * 1000)
 #define SETTLE_TIMEOUT_US (2000 * 1000)
+#define SECTOR 512
 #define SETTLE_PAUSE_US (20 * 1000)
 
 static gboolean is(const char *word, const char *wanted)
@@ -243,7 +244,15 @@ gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error)
     return TRUE;
 }
 
-/* ---- an operator's choice between copies ---- */
+/* ---- comparing and choosing between copies ---- */
+
+gboolean drbd_verify_begin(const DrbdResource *r, int index, gint64 start, gint64 end, GError **error)
+{
+    g_autofree char *minor = g_strdup_printf("%d", guest_minor(r->guest, index));
+    g_autofree char *from = g_strdup_printf("--start=%" G_GINT64_FORMAT, start / SECTOR);
+    g_autofree char *to = g_strdup_printf("--stop=%" G_GINT64_FORMAT, end / SECTOR);
+    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "verify", minor, from, to, NULL);
+}
 
 gboolean drbd_force_stale(const DrbdResource *r, GError **error)
 {

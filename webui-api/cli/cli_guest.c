@@ -235,6 +235,13 @@ static gboolean run_discard_copy(Cli *cli, GError **error)
     return result != NULL;
 }
 
+static gboolean run_verify(Cli *cli, GError **error)
+{
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "verify", NULL);
+    g_autoptr(json_t) body = json_pack("{s:b}", "repair", cli_flag(cli, "repair"));
+    return cli_operate(cli, "POST", path, body, error);
+}
+
 static gboolean run_delete(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], NULL);
@@ -261,6 +268,11 @@ static const CliOption confirm_options[] = {
     {.name = NULL},
 };
 
+static const CliOption verify_options[] = {
+    {"repair", '\0', CLI_OPTION_FLAG, NULL, "copy what differs from the node where it runs to the other one"},
+    {.name = NULL},
+};
+
 static const CliOption discard_options[] = {
     {"confirm", '\0', CLI_OPTION_VALUE, "NAME", "the guest's name again: that copy is not wanted"},
     {.name = NULL},
@@ -281,6 +293,8 @@ const CliCommand cli_guest_commands[] = {
      "say that the copy there counts: it is in doubt, or the newer one is lost for good", run_confirm},
     {"guest", "discard-copy", "NAME NODE", 2, 2, discard_options,
      "copies went different ways: give up the one there, kept as a snapshot", run_discard_copy},
+    {"guest", "verify", "NAME", 1, 1, verify_options, "compare its two copies block by block, while it runs",
+     run_verify},
     {"guest", "delete", "NAME", 1, 1, NULL, "remove it with its volumes; there is no way back", run_delete},
     {.noun = NULL},
 };

@@ -57,6 +57,10 @@ static const RouteField fence_confirm_body[] = {
     {"confirm", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
     {.name = NULL},
 };
+static const RouteField guest_verify_body[] = {
+    {"repair", ROUTE_FIELD_BOOL, FALSE, 0, 0, NULL},
+    {.name = NULL},
+};
 static const RouteField guest_confirm_body[] = {
     {"node", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
     {"confirm", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
@@ -98,6 +102,7 @@ static const Route routes[] = {
     {"POST", API "/guests/{name}/actions/stop", ROUTE_CALL, "guest.stop", 202, guest_stop_body, NULL},
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
     {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},
+    {"POST", API "/guests/{name}/actions/verify", ROUTE_CALL, "guest.verify", 202, guest_verify_body, NULL},
     {"POST", API "/guests/{name}/actions/confirm", ROUTE_CALL, "guest.confirm", 200, guest_confirm_body, NULL},
     {"POST", API "/guests/{name}/actions/discard-copy", ROUTE_CALL, "guest.discard_copy", 200, guest_confirm_body,
      NULL},

@@ -78,7 +78,7 @@ class Ssh:
             words[1] = f"{host}:{target}"             # plain SRC DST copies into the node
         run(*self.network.enter("scp", "-r", *self.options(node), *words), timeout_s=600)
 
-    def set_clock(self, node, timeout_s=60):
+    def set_clock(self, node, timeout_s=180):
         """Give the node the host's wall clock: after a restore it is behind by the age of the saved state."""
         if not self.wait(node, time.monotonic() + timeout_s):     # a busy machine: the first try may take too long
             raise LabError(f"{node['name']} does not answer ssh")

@@ -75,6 +75,8 @@ static void test_golden(void)
     assert_log(&w, "/lib/drbd/drbdsetup-84 new-current-uuid 80 --clear-bitmap=yes");
     g_assert_true(drbd_skip_initial_sync(&r, NULL));
     assert_log(&w, "");
+    g_assert_true(drbd_verify_begin(&r, 0, 4096, 8192, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 verify 80 --start=8 --stop=16");
     g_assert_true(drbd_promote(&r, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n/lib/drbd/drbdsetup-84 primary 80");
     g_assert_true(drbd_demote(&r, NULL) && drbd_demote(&r, NULL));
