@@ -53,6 +53,13 @@ char *reserve_problem(const Reserve *reserve)
                                    : ": the cluster has no second chance now: the next node that fails stops all "
                                      "guests until it or the witness is back");
     }
+    if (!reserve_left && corosync_survives(reserve)) {
+        guint voters = reserve->node_voters + (reserve->witness_voter ? 1 : 0);
+        return g_strdup_printf("the cluster has no second chance now: the store has %u voter%s, and the next one that "
+                               "fails stops all changes and every fail-over; nodes that left it come back by 'holdfast "
+                               "store rejoin'",
+                               voters, voters == 1 ? "" : "s");
+    }
     if (!reserve_left) {
         return g_strdup_printf(
             "the cluster has no second chance now: %u of %u nodes are here, and the next one that fails "

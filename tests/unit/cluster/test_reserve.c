@@ -45,6 +45,10 @@ static void test_without_witness(void)
     assert_reserve(nodes(4, 3), FALSE, "3 of 4 nodes are here");
     assert_reserve(nodes(5, 4), TRUE, NULL);
     assert_reserve(nodes(5, 3), FALSE, "3 of 5 nodes are here");
+    /* after a rescue: the nodes are all here, and one of them has the store */
+    Reserve rescued = nodes(3, 3);
+    rescued.node_voters = rescued.node_voters_present = 1;
+    assert_reserve(rescued, FALSE, "the store has 1 voter, and the next one that fails");
 }
 
 static void test_with_witness(void)
