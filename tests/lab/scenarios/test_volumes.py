@@ -139,7 +139,7 @@ def test_a_guest_is_created_where_its_image_is_not(cluster):
     assert holder not in guest["nodes"], guest["nodes"]
     image = next(image for image in cluster.json(node, "image", "list") if image["name"] == "far")
     assert image["nodes"] == [holder, guest["nodes"][0]]
-    sums = {cluster.lab.ssh(name, "sha256sum /var/lib/holdfast/images/far.raw").stdout.split()[0] for name in image["nodes"]}
+    sums = {cluster.lab.ssh(name, "sha256sum /var/lib/holdfast/images/far.raw", timeout_s=300).stdout.split()[0] for name in image["nodes"]}
     assert sums == {image["sha256"]}
     home = guest["status"]["node"]
     wait_for("the guest to boot", lambda: "recorder: ready" in cluster.lab.ssh(
