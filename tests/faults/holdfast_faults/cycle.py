@@ -32,7 +32,7 @@ class Verdict:
 
 def roles(cluster):
     """{"home": node of the guest, "peer": of its other replica, "third": the rest}"""
-    guest = cluster.guest(cluster.names[0])
+    guest = cluster.wait_guest(cluster.names[0])
     home = guest["status"]["node"]
     peer = next(node for node in guest["nodes"] if node != home)
     return {"home": home, "peer": peer, "third": next(node for node in cluster.names if node not in (home, peer))}

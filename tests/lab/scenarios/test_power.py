@@ -20,7 +20,7 @@ def settle_verdict(cluster, writing):
 
 def place(cluster):
     """(node of the guest, its peer, the third node)"""
-    guest = cluster.guest(cluster.names[0])
+    guest = cluster.wait_guest(cluster.names[0])
     home = guest["status"]["node"]
     peer = next(node for node in guest["nodes"] if node != home)
     return home, peer, next(node for node in cluster.names if node not in (home, peer))

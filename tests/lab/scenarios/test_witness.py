@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.full, pytest.mark.base("base2")]
 
 def place(cluster):
     """(node of the guest, the other node)"""
-    home = cluster.guest(cluster.names[0])["status"]["node"]
+    home = cluster.wait_guest(cluster.names[0])["status"]["node"]
     return home, next(node for node in cluster.names if node != home)
 
 
