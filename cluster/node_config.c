@@ -23,6 +23,7 @@ static const JsonField node_config_fields[] = {
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring1)},
     {.name = "storage_device", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, storage_device)},
+    {.name = "disk_hang_s", .kind = JSON_FIELD_INT, .offset = offsetof(NodeConfig, disk_hang_s), .min = 0, .max = 3600},
     {0},
 };
 

@@ -14,6 +14,8 @@ typedef struct {
     gboolean suspended;  /* I/O frozen */
     int resync_permille; /* 1000 when not resyncing */
     gint64 out_of_sync_kib;
+    gint64 local_pending; /* DRBD's uses of the disk here that have not ended */
+    guint64 local_done;   /* counts what did end: any other number than before is progress */
 } DrbdState;
 
 /* State of one minor from text in the format of /proc/drbd. Pure. */
@@ -41,6 +43,9 @@ gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path,
                      GError **error); /* new-resource, new-minor, apply-al, attach */
 gboolean drbd_connect(const DrbdResource *r, GError **error);
 gboolean drbd_disconnect(const DrbdResource *r, GError **error);
+/* Cut the connection of a Secondary whose disk hangs, unlike an orderly disconnect so that the Primary freezes until
+ * that is recorded. Begins it and does not wait: DRBD ends it when the disk answers. REFUSED while Primary. */
+gboolean drbd_disconnect_force(const DrbdResource *r, GError **error);
 gboolean drbd_skip_initial_sync(
     const DrbdResource *r,
     GError **error); /* new-current-uuid --clear-bitmap on every volume: both sides fresh and connected */
@@ -53,5 +58,7 @@ gboolean drbd_demote(const DrbdResource *r, GError **error);
 /* REFUSED while connected or Primary, and while a volume is absent, unless a note keeps this copy from starting
  * (`noted`): a Secondary without disk and connection is "Unconfigured" to DRBD, which looks the same as absent. */
 gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
+/* No volume is Primary here or connected: what a note says of this copy nobody can contradict. REFUSED otherwise. */
+gboolean drbd_must_be_apart(const DrbdResource *r, GError **error);
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);
 gboolean drbd_down(const DrbdResource *r, GError **error); /* REFUSED while Primary or open */

@@ -218,6 +218,20 @@ gboolean drbd_demote(const DrbdResource *r, GError **error)
     return TRUE;
 }
 
+gboolean drbd_must_be_apart(const DrbdResource *r, GError **error)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!state_of(r, i, &state, error)) {
+            return FALSE;
+        }
+        if (state.present && (is(state.role, "Primary") || drbd_state_is_connected(&state))) {
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is Primary or connected", error);
+        }
+    }
+    return TRUE;
+}
+
 gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error)
 {
     for (int i = 0; i < r->n_volumes; i++) {
