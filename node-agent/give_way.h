@@ -9,5 +9,6 @@
 
 /* The other node runs the guest, by the record, and has a whole copy: this one may drop out. Pure. */
 gboolean give_way_may(const Record *record, const char *peer);
-/* Look, and do it: a note (storage/lost_copy.h), then the connection is cut. May be repeated and killed anywhere. */
+/* Look, and do it: a note (storage/lost_copy.h), and when the disk answers again the connection is cut. May be repeated
+ * and killed anywhere. */
 void give_way(Daemon *daemon, const VolumeSet *set, const char *peer, const Record *record);

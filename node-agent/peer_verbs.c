@@ -210,6 +210,13 @@ static json_t *drbd_outdate_here(PeerWork *work, GError **error)
     if (disk_care_verdict(work->daemon, work->manifest->guest.name) != DISK_WELL) {
         return hung_copy_note(work, &lost, error);
     }
+    /* It may be about to hang: drbdsetup would hang with it, and every later one of this node behind that. The caller
+     * asks again; either the disk has answered by then or it counts as hung. */
+    if (drbd_disk_waits(&resource)) {
+        holdfast_error_fail(error, HOLDFAST_ERROR_BUSY, "guest '%s': the disk here is busy",
+                            work->manifest->guest.name);
+        return NULL;
+    }
     if (!drbd_outdate(&resource, lost.n_names > 0, error) || !lost_disks_noted(work, error)) {
         return NULL;
     }

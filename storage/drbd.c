@@ -21,7 +21,7 @@
 #define DRBDMETA "/sbin/drbdmeta"
 #define META_TIMEOUT_MS 60000 /* create-md writes the bitmap: 32 KiB per GiB */
 #define DOWN_TIMEOUT_MS 10000
-#define FORCE_TIMEOUT_MS 1500 /* it waits for the disk that hangs; what matters has happened by then */
+#define FORCE_TIMEOUT_MS 2000 /* it waits for the disk; what matters has happened by then */
 #define HELPER_PARAMETER "/sys/module/drbd/parameters/usermode_helper"
 
 char *drbd_resource_name(const Guest *guest)

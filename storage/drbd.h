@@ -43,8 +43,9 @@ gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path,
                      GError **error); /* new-resource, new-minor, apply-al, attach */
 gboolean drbd_connect(const DrbdResource *r, GError **error);
 gboolean drbd_disconnect(const DrbdResource *r, GError **error);
-/* Cut the connection of a Secondary whose disk hangs, unlike an orderly disconnect so that the Primary freezes until
- * that is recorded. Begins it and does not wait: DRBD ends it when the disk answers. REFUSED while Primary. */
+/* Cut the connection of a Secondary, unlike an orderly disconnect so that the Primary freezes until that is recorded.
+ * Not while its disk hangs: drbdsetup would wait for the disk, and every other drbdsetup of this node for that one. Had
+ * it begun when its time was up that is as good. REFUSED while Primary. */
 gboolean drbd_disconnect_force(const DrbdResource *r, GError **error);
 gboolean drbd_skip_initial_sync(
     const DrbdResource *r,
@@ -58,6 +59,9 @@ gboolean drbd_demote(const DrbdResource *r, GError **error);
 /* REFUSED while connected or Primary, and while a volume is absent, unless a note keeps this copy from starting
  * (`noted`): a Secondary without disk and connection is "Unconfigured" to DRBD, which looks the same as absent. */
 gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
+/* Some volume's disk has work and ends none of it just now: a drbdsetup that writes would wait for it. Looks for 0.3 s.
+ */
+gboolean drbd_disk_waits(const DrbdResource *r);
 /* No volume is Primary here or connected: what a note says of this copy nobody can contradict. REFUSED otherwise. */
 gboolean drbd_must_be_apart(const DrbdResource *r, GError **error);
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);

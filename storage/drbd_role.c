@@ -11,6 +11,7 @@
 #define PROMOTE_PAUSE_US (400 * 1000)
 #define SETTLE_TIMEOUT_US (2000 * 1000)
 #define SETTLE_PAUSE_US (20 * 1000)
+#define QUIET_PAUSE_US (300 * 1000)
 
 static gboolean is(const char *word, const char *wanted)
 {
@@ -216,6 +217,21 @@ gboolean drbd_demote(const DrbdResource *r, GError **error)
         }
     }
     return TRUE;
+}
+
+gboolean drbd_disk_waits(const DrbdResource *r)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState before = {0}, after = {0};
+        if (!state_of(r, i, &before, NULL) || before.local_pending == 0) {
+            continue;
+        }
+        g_usleep(QUIET_PAUSE_US);
+        if (state_of(r, i, &after, NULL) && after.local_pending > 0 && after.local_done == before.local_done) {
+            return TRUE;
+        }
+    }
+    return FALSE;
 }
 
 gboolean drbd_must_be_apart(const DrbdResource *r, GError **error)

@@ -13,9 +13,11 @@
 
 /* In the place of storage/drbd_proc.c. */
 static DrbdState world;
+static gboolean world_moves; /* something ends between any two looks */
 
 gboolean drbd_state_read(int minor G_GNUC_UNUSED, DrbdState *ret, GError **error G_GNUC_UNUSED)
 {
+    world.local_done += world_moves;
     *ret = world;
     return TRUE;
 }
@@ -69,6 +71,20 @@ static void test_judge(void)
     }
     DiskFacts facts = {.volume_us = 1 * S};
     g_assert_cmpint(disk_judge(&facts, 1), ==, DISK_GIVE_WAY);
+}
+
+/* Work that ends, and none at all, are no waiting. */
+static void test_disk_waits(void)
+{
+    Guest guest = {.name = (char *) "web1", .slot = 1};
+    DrbdResource r = {.guest = &guest, .n_volumes = 1};
+    world = (DrbdState){.present = TRUE};
+    g_assert_false(drbd_disk_waits(&r));
+    world.local_pending = 2;
+    g_assert_true(drbd_disk_waits(&r));
+    world_moves = TRUE;
+    g_assert_false(drbd_disk_waits(&r));
+    world_moves = FALSE;
 }
 
 static Record running(const char *owner)
@@ -312,6 +328,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/disk-care/judge", test_judge);
+    g_test_add_func("/disk-care/disk-waits", test_disk_waits);
     g_test_add_func("/disk-care/give-way-may", test_give_way_may);
 #define ADD(name, test) g_test_add("/disk-care/" name, Scene, NULL, scene_set_up, test, scene_tear_down)
     ADD("owner", test_owner);
