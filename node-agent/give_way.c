@@ -21,8 +21,8 @@ gboolean give_way_may(const Record *record, const char *peer)
 /* The disk is attached, and DRBD talks to the other node or will try. (Without a disk there is nothing to hang.) */
 static gboolean is_in_use(const VolumeSet *set)
 {
-    static const char *const apart[] = {"StandAlone", "Disconnecting", NULL}, *const lost[] = {"Diskless", "Failed",
-                                                                                               NULL};
+    static const char *const apart[] = {"StandAlone", "Disconnecting", NULL};
+    static const char *const lost[] = {"Diskless", "Failed", NULL};
     for (guint i = 0; i < set->volumes->len; i++) {
         DrbdState state = {0};
         if (drbd_state_read(guest_minor(set->guest, (int) i), &state, NULL) && state.present &&
