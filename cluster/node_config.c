@@ -68,6 +68,10 @@ gboolean node_config_write(const NodeConfig *config, GError **error)
 
 gboolean node_config_write_at(const char *path, const NodeConfig *config, GError **error)
 {
-    g_autofree char *text = object_to_text(&node_config_type, config);
+    g_autoptr(json_t) document = json_struct_encode(&node_config_type, config);
+    if (config->disk_hang_s == 0) {
+        json_object_del(document, "disk_hang_s"); /* an older holdfastd refuses what it does not know */
+    }
+    g_autofree char *text = json_text_from(document);
     return file_write_durable(path, text, -1, 0644, error);
 }
