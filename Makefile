@@ -23,12 +23,14 @@ LIB_SOURCES := $(filter-out $(MAINS),$(wildcard common/*.c cluster/*.c cluster/o
 LIB := $(B)/libholdfast.a
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
-PROGRAMS := holdfastd holdfast-api holdfast holdfast-setup holdfast-fence-peer holdfast-ocf-guest fence_holdfast_manual
+PROGRAMS := holdfastd holdfast-api holdfast holdfast-setup holdfast-fence-peer holdfast-disk-probe \
+	holdfast-ocf-guest fence_holdfast_manual
 holdfastd_SOURCES := node-agent/main.c
 holdfast-api_SOURCES := webui-api/server/main.c
 holdfast_SOURCES := $(wildcard webui-api/cli/*.c)
 holdfast-setup_SOURCES := node-agent/setup/main.c
 holdfast-fence-peer_SOURCES := $(wildcard fencing/fence-peer/*.c)
+holdfast-disk-probe_SOURCES := $(wildcard storage/probe/*.c)
 holdfast-ocf-guest_SOURCES := cluster/ocf/main.c
 fence_holdfast_manual_SOURCES := $(wildcard fencing/manual/*.c)
 # A program whose sources are not there yet is left out.
@@ -126,7 +128,7 @@ lint: all ## layers, format and shell and Python syntax
 	@tests/lint
 
 format: ## rewrite the C sources with clang-format
-	@clang-format -i $(wildcard $(addsuffix /*.[ch],common cluster cluster/ocf storage vmm vmm/qemu fencing fencing/fence-peer \
+	@clang-format -i $(wildcard $(addsuffix /*.[ch],common cluster cluster/ocf storage storage/probe vmm vmm/qemu fencing fencing/fence-peer \
 		fencing/manual node-agent node-agent/setup webui-api/server webui-api/cli tests/unit tests/unit/* tests/faults tests/sim tests/lab/demo-guest))
 
 debs: all ## Debian packages in build/deb

@@ -23,6 +23,7 @@ static const JsonField node_config_fields[] = {
     {.name = "ring0", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring0), .required = TRUE},
     {.name = "ring1", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, ring1)},
     {.name = "storage_device", .kind = JSON_FIELD_STRING, .offset = offsetof(NodeConfig, storage_device)},
+    {.name = "disk_hang_s", .kind = JSON_FIELD_INT, .offset = offsetof(NodeConfig, disk_hang_s), .min = 0, .max = 3600},
     {0},
 };
 
@@ -67,6 +68,10 @@ gboolean node_config_write(const NodeConfig *config, GError **error)
 
 gboolean node_config_write_at(const char *path, const NodeConfig *config, GError **error)
 {
-    g_autofree char *text = object_to_text(&node_config_type, config);
+    g_autoptr(json_t) document = json_struct_encode(&node_config_type, config);
+    if (config->disk_hang_s == 0) {
+        json_object_del(document, "disk_hang_s"); /* an older holdfastd refuses what it does not know */
+    }
+    g_autofree char *text = json_text_from(document);
     return file_write_durable(path, text, -1, 0644, error);
 }

@@ -18,6 +18,7 @@ typedef struct {
     gint64 node_id;      /* 0: a witness */
     char *ring0, *ring1; /* IPv4; ring1 may equal ring0 */
     char *storage_device;
+    gint64 disk_hang_s; /* a copy whose disk hangs drops out after so many seconds; 0: the default */
 } NodeConfig;
 
 extern const JsonStruct node_config_type;

@@ -193,8 +193,12 @@ typedef struct {
     char *node, *boot_id, *product_version;
     gint64 memory_mib, memory_free_mib, cpus;
     gint64 pool_size_mib, pool_used_permille, pool_metadata_permille;
-    gboolean kvm;    /* /dev/kvm works here */
-    char *condition; /* "" or what is wrong */
+    gint64 pool_reserve_mib; /* free in the volume group: given to the pool when it is nearly full */
+    char *pool_level;        /* "ok", "warning", "critical", "full", "broken"; "" not known */
+    char *pool_condition;    /* "" or what the level means, for people */
+    char *disk_condition;    /* "" or how its disk hangs or fails */
+    gboolean kvm;            /* /dev/kvm works here */
+    char *condition;         /* "" or what is wrong */
 } NodeStatus;
 
 extern const JsonStruct guest_spec_type, guest_type, volume_type, node_type, node_boot_type, verification_type,

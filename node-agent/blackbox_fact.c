@@ -52,6 +52,8 @@ static const Saying sayings[] = {
     {FACT_PANIC, "kernel", NULL,
      "Kernel panic - not syncing|^Oops|kernel BUG at|^BUG: (?!.*lockup)|general protection fault"},
     {FACT_HUNG, "kernel", NULL, "blocked for more than|soft lockup|hard LOCKUP|detected stalls"},
+    /* As disk_care.c says it. */
+    {FACT_DISK_SHOT, "holdfastd", "node.disk_shot", "node\\.disk_shot node/[a-z0-9-]+: "},
     {FACT_WATCHDOG, "sbd", NULL, "(?i)watchdog|self-fenc|suicide"},
     {FACT_WATCHDOG, "watchdog", NULL, "(?i)reboot|shut"},
     {FACT_WATCHDOG, "kernel", "watchdog", "watchdog: .*did not stop|watchdog timeout|Watchdog.*expired"},

@@ -29,6 +29,7 @@ typedef enum {
     /* of the node that says it */
     FACT_PANIC,
     FACT_HUNG,
+    FACT_DISK_SHOT, /* its disk hangs under a guest, and it asks to be shot */
     FACT_WATCHDOG,
     FACT_SHUTDOWN,
     FACT_NO_QUORUM,

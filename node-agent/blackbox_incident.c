@@ -30,10 +30,10 @@ void incident_free(Incident *incident)
     if (!incident) {
         return;
     }
-    char *owned[] = {incident->id,           incident->boot,        incident->why,         incident->decided_on,
-                     incident->device,       incident->fenced_by,   incident->fence_for,   incident->fence_result,
-                     incident->confirmed_by, incident->power_error, incident->panic,       incident->hung,
-                     incident->watchdog,     incident->shutdown,    incident->fence_client};
+    char *owned[] = {incident->id,           incident->boot,        incident->why,       incident->decided_on,
+                     incident->device,       incident->fenced_by,   incident->fence_for, incident->fence_result,
+                     incident->confirmed_by, incident->power_error, incident->panic,     incident->hung,
+                     incident->disk,         incident->watchdog,    incident->shutdown,  incident->fence_client};
     for (gsize i = 0; i < G_N_ELEMENTS(owned); i++) {
         g_free(owned[i]);
     }
@@ -98,6 +98,8 @@ static char **word_place(Incident *incident, FactKind kind)
         return &incident->panic;
     case FACT_HUNG:
         return &incident->hung;
+    case FACT_DISK_SHOT:
+        return &incident->disk;
     case FACT_WATCHDOG:
         return &incident->watchdog;
     case FACT_SHUTDOWN:

@@ -63,8 +63,8 @@ typedef struct {
     gboolean noticed; /* the others lost it; FALSE: it just booted anew */
     char *why, *decided_on, *device, *fenced_by, *fence_for, *fence_client, *fence_result, *confirmed_by, *power_error;
     guint shots_failed;
-    gint64 reboot_us;                         /* first line of a later life */
-    char *panic, *hung, *watchdog, *shutdown; /* the lines */
+    gint64 reboot_us;                                /* first line of a later life */
+    char *panic, *hung, *disk, *watchdog, *shutdown; /* the lines */
     gboolean no_quorum, unclean;
     GPtrArray *guests; /* of IncidentGuest */
     GPtrArray *gaps;   /* texts: what of its last minutes is missing */

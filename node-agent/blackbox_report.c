@@ -70,10 +70,12 @@ static char *reason_text(const Incident *incident)
                                incident->no_quorum ? " and had no quorum" : "");
     case INCIDENT_FENCED:
         return g_strdup_printf("%s was a member and was reset by fencing: %s%s", node,
-                               incident->why ? incident->why : "asked for by ",
-                               incident->why            ? ""
-                               : incident->fence_client ? incident->fence_client
-                                                        : "somebody");
+                               incident->disk  ? "it asked for that itself, since its disk hung under a guest"
+                               : incident->why ? incident->why
+                                               : "asked for by ",
+                               incident->disk || incident->why ? ""
+                               : incident->fence_client        ? incident->fence_client
+                                                               : "somebody");
     case INCIDENT_RESET:
         return g_strdup_printf("%s began to boot again by itself, without a word before: kernel panic, watchdog, reset "
                                "button or a short loss of power",
@@ -101,6 +103,7 @@ static json_t *evidence(const Incident *incident)
     json_t *list = json_array();
     evidence_add(list, "kernel: ", incident->panic);
     evidence_add(list, "kernel: ", incident->hung);
+    evidence_add(list, "disk: ", incident->disk);
     evidence_add(list, "watchdog: ", incident->watchdog);
     evidence_add(list, "shutdown: ", incident->shutdown);
     evidence_add(list, "Pacemaker: ", incident->why);
@@ -329,6 +332,7 @@ static const char *milestone(const Incident *incident, const IncidentEntry *entr
         [FACT_POWER_FAILED] = "power failed",
         [FACT_PANIC] = "panic",
         [FACT_HUNG] = "hung",
+        [FACT_DISK_SHOT] = "disk hangs",
         [FACT_WATCHDOG] = "watchdog",
         [FACT_SHUTDOWN] = "shutdown",
         [FACT_NO_QUORUM] = "no quorum",

@@ -5,7 +5,9 @@
 #include "common/error.h"
 #include "common/ident.h"
 #include "common/log.h"
+#include "node-agent/disk_care.h"
 #include "node-agent/judge.h"
+#include "node-agent/pool_care.h"
 #include "node-agent/reconcile.h"
 #include "node-agent/witness.h"
 
@@ -146,6 +148,14 @@ gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GErro
     return TRUE;
 }
 
+void daemon_status_due(Daemon *daemon)
+{
+    g_mutex_lock(&daemon->lock);
+    daemon->status_due = TRUE;
+    g_mutex_unlock(&daemon->lock);
+    worker_kick(daemon->worker, "node", reconcile_node);
+}
+
 gboolean daemon_published(Daemon *daemon, const char *name)
 {
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/%s", daemon->config->node, name);
@@ -170,6 +180,8 @@ void daemon_kick_node(Daemon *daemon)
 {
     worker_kick(daemon->worker, "node", reconcile_node);
     worker_kick(daemon->worker, "witness", witness_look);
+    worker_kick(daemon->worker, "disks", disk_care_look);
+    worker_kick(daemon->worker, "pool", pool_care_look);
 }
 
 void daemon_kick_operation(Daemon *daemon, const char *id)

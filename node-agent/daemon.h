@@ -20,6 +20,8 @@ typedef struct {
 } GuestSettled;
 
 typedef struct GuestResync GuestResync; /* resync.c */
+typedef struct DiskCare DiskCare;       /* disk_care.c */
+typedef struct PoolCare PoolCare;       /* pool_care.c */
 
 typedef struct {
     NodeConfig *config;
@@ -33,6 +35,8 @@ typedef struct {
     GMainLoop *loop;
     GThreadPool *callers; /* peer calls are answered here */
     Blackbox *blackbox;
+    DiskCare *disks; /* NULL: nobody looks */
+    PoolCare *pool;  /* NULL: nobody looks */
 
     gint64 status_at_us;       /* "node" task only: when this node's figures were last published */
     GHashTable *agents_absent; /* "cluster" task only: node -> gint64, since when its holdfastd is out of the group */
@@ -51,6 +55,7 @@ typedef struct {
     MembershipView view;                   /* lock */
     gint64 lease;                          /* lock; 0: none yet */
     gboolean witness_device, witness_etcd; /* lock; its vote is in corosync here, its etcd answers */
+    gboolean status_due;                   /* lock; this node's figures shall be published at the next look */
     gint64 snapshot_due_us;                /* lock; of the store here, monotonic; 0: not known yet */
     GHashTable *published;                 /* lock; status key -> text last written under the lease */
     GHashTable *settled;                   /* lock; guest -> GuestSettled */
@@ -80,6 +85,8 @@ gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status);
 
 /* Leased status documents: written only when different from the last, again after a lost lease. */
 gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GError **error);
+/* This node's figures have changed so that people should see them now. Any thread. */
+void daemon_status_due(Daemon *daemon);
 /* Whether status/<this node>/<name> stands under the present lease. */
 gboolean daemon_published(Daemon *daemon, const char *name);
 gboolean daemon_lease_keep(Daemon *daemon, GError **error);

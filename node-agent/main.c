@@ -4,11 +4,13 @@
  * Start: store, boot id, replicas; then READY, which is what pacemaker.service waits for. Guests run in units of their
  * own, so this process may be killed and restarted at any moment. */
 #include "node-agent/daemon.h"
+#include "node-agent/disk_care.h"
 #include "node-agent/drbd_watch.h"
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/join.h"
 #include "node-agent/peer_verbs.h"
+#include "node-agent/pool_care.h"
 #include "node-agent/reconcile.h"
 #include "node-agent/socket.h"
 #include "vmm/engine.h"
@@ -234,6 +236,8 @@ static int daemon_serve(Daemon *daemon, GError **error)
     daemon->membership = membership_new(NULL, on_membership, daemon);
     daemon->peer = peer_new(NULL, (guint32) daemon->config->node_id, &events, daemon);
     daemon_blackbox_begin(daemon);
+    disk_care_begin(daemon, daemon->config->disk_hang_s);
+    pool_care_begin(daemon);
     if (!agent_socket_new(daemon, LOCAL_CALL_SOCKET, error)) {
         return EXIT_FAILURE;
     }

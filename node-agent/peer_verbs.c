@@ -8,6 +8,7 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "node-agent/copy_choice.h"
+#include "node-agent/disk_care.h"
 #include "node-agent/record_doubt.h"
 #include "node-agent/store_care.h"
 #include "storage/lost_copy.h"
@@ -177,6 +178,24 @@ static gboolean lost_disks_noted(const PeerWork *work, GError **error)
     return TRUE;
 }
 
+/* A disk that hangs takes no mark either, and drbdsetup would hang with it: the note alone keeps this copy from
+ * starting. */
+static json_t *hung_copy_note(const PeerWork *work, const LostCopy *lost, GError **error)
+{
+    const Guest *guest = &work->manifest->guest;
+    DrbdResource resource = volume_set_resource(&work->set);
+    if (!drbd_must_be_apart(&resource, error)) {
+        return NULL;
+    }
+    if (!lost->held && !lost_copy_note(LOST_COPY_ROOT, guest->name, guest_minor(guest, 0), ident_boot_id())) {
+        holdfast_error_fail(error, HOLDFAST_ERROR_FAILED,
+                            "guest '%s': the hung disk cannot be noted in " LOST_COPY_ROOT, guest->name);
+        return NULL;
+    }
+    log_line(LOG_LEVEL_WARNING, "guest '%s': the disk here hangs, this copy is noted as lost", guest->name);
+    return json_pack("{s:b}", "outdated", 1);
+}
+
 /* Our replica is cut off from its Primary, which is alive: mark our disk Outdated, durably, before it writes on without
  * us. Under the guest's lock: a replica that is just being brought up is Diskless for a moment and not lost. */
 static json_t *drbd_outdate_here(PeerWork *work, GError **error)
@@ -189,6 +208,16 @@ static json_t *drbd_outdate_here(PeerWork *work, GError **error)
     }
     /* A note goes only with a connected, UpToDate pair, and then drbd_outdate() refuses. */
     lost_copy_look(LOST_COPY_ROOT, work->manifest->guest.name, ident_boot_id(), &lost);
+    if (disk_care_verdict(work->daemon, work->manifest->guest.name) != DISK_WELL) {
+        return hung_copy_note(work, &lost, error);
+    }
+    /* It may be about to hang: drbdsetup would hang with it, and every later one of this node behind that. The caller
+     * asks again; either the disk has answered by then or it counts as hung. */
+    if (drbd_disk_waits(&resource)) {
+        holdfast_error_fail(error, HOLDFAST_ERROR_BUSY, "guest '%s': the disk here is busy",
+                            work->manifest->guest.name);
+        return NULL;
+    }
     if (!drbd_outdate(&resource, lost.n_names > 0, error) || !lost_disks_noted(work, error)) {
         return NULL;
     }

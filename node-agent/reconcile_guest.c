@@ -10,8 +10,11 @@
 #include "common/log.h"
 #include "node-agent/await_mark.h"
 #include "node-agent/copy_choice.h"
+#include "node-agent/disk_care.h"
+#include "node-agent/give_way.h"
 #include "node-agent/leave_lost_disk.h"
 #include "node-agent/images.h"
+#include "node-agent/pool_care.h"
 #include "node-agent/record_doubt.h"
 #include "node-agent/resync.h"
 #include "node-agent/store_care.h"
@@ -396,6 +399,7 @@ static void lost_copy_follow(GuestWork *work)
     gboolean primary_here = FALSE;
     Record record;
     lost_copy_look(LOST_COPY_ROOT, name, ident_boot_id(), &work->lost);
+    pool_care_notes(work->daemon, name, &work->lost);
     LostCopyFacts facts = {.has_peer = peer != NULL};
     if (work->lost.stands && !work->lost.held && peer) {
         facts.copies_equal = copies_are_equal(work, &primary_here);
@@ -424,6 +428,11 @@ static char *lost_copy_text(const GuestWork *work)
     }
     g_autofree char *lv = index >= 0 && index < (int) work->manifest->volumes->len ? guest_lv_name(guest->name, index)
                                                                                    : g_strdup("one of its volumes");
+    if (work->lost.full) {
+        return g_strdup_printf("there was no room in the pool of %s for a write to %s, this copy is not used: it comes "
+                               "back by itself when the pool is below 88 %%; 'holdfast node show %s'",
+                               node, lv, node);
+    }
     if (work->lost.held) {
         return g_strdup_printf("the disk under %s failed on %s, this copy is not used: repair the disk, then 'holdfast "
                                "guest reattach %s --node %s' or restart the node",
@@ -476,6 +485,11 @@ static void record_load(GuestWork *work)
 static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError **error)
 {
     LOCK_AUTO int lock = lock_take(work->manifest->guest.name, LOCK_TIMEOUT_MS, error);
+    if (lock >= 0 && disk_care_verdict(work->daemon, work->manifest->guest.name) != DISK_WELL) {
+        /* Every program that touches it would hang as well, with the guest's lock. */
+        return holdfast_error_fail(error, HOLDFAST_ERROR_BUSY, "the disk of %s hangs without an error",
+                                   ident_node_name());
+    }
     return lock >= 0 && volume_set_converge(&work->set, is_new, error);
 }
 
@@ -506,6 +520,7 @@ static gboolean converge(GuestWork *work)
     /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
     gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
     leave_lost_disk(work->daemon, work->manifest, &work->record);
+    give_way(work->daemon, &work->set, work->manifest->peer_node, &work->record);
     lost_copy_follow(work);
     g_autofree char *choice_text = NULL;
     work->set.unconnected = copy_choice_is_awaited(work->manifest, &work->record, &choice_text) ||
@@ -542,10 +557,11 @@ static char *situation(const GuestWork *work)
     GString *text = g_string_new(NULL);
     LostCopy lost;
     lost_copy_look(LOST_COPY_ROOT, guest->name, ident_boot_id(), &lost);
-    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|%d.%d.%d|", manifest, work->record.generation,
+    g_string_append_printf(text, "%s|%" G_GINT64_FORMAT ".%d.%s|%s|%d.%d.%d.%d|", manifest, work->record.generation,
                            work->record.state, work->record.owner,
                            vmm_state_name(guest_engine(guest)->query(run_folder, guest->name)), lost.stands,
-                           lost.n_names, split_brain_is_noted(SPLIT_BRAIN_ROOT, guest->name));
+                           lost.n_names, split_brain_is_noted(SPLIT_BRAIN_ROOT, guest->name),
+                           disk_care_verdict(work->daemon, guest->name));
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);

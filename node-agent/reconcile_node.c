@@ -10,12 +10,13 @@
 #include "common/ident.h"
 #include "common/lock.h"
 #include "common/log.h"
+#include "node-agent/disk_care.h"
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
+#include "node-agent/pool_care.h"
 #include "node-agent/setup/context.h"
 #include "node-agent/store_care.h"
 #include "node-agent/witness.h"
-#include "storage/pool.h"
 #include "vmm/network.h"
 
 #include <stdio.h>
@@ -125,12 +126,26 @@ static char *voter_problem(void)
                            error->message);
 }
 
+static gboolean status_is_due(Daemon *daemon)
+{
+    gint64 now_us = g_get_monotonic_time();
+    g_mutex_lock(&daemon->lock);
+    gboolean due = daemon->status_due;
+    daemon->status_due = FALSE;
+    g_mutex_unlock(&daemon->lock);
+    due = due || daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US ||
+          !daemon_published(daemon, "node");
+    if (due) {
+        daemon->status_at_us = now_us;
+    }
+    return due;
+}
+
 static void status_publish(Daemon *daemon)
 {
     g_autoptr(NodeStatus) status = object_new(&node_status_type);
     g_autoptr(GError) error = NULL;
     g_autofree char *meminfo = NULL;
-    PoolUsage usage = {0};
     status->version = 1;
     status->node = g_strdup(daemon->config->node);
     status->boot_id = g_strdup(ident_boot_id());
@@ -142,10 +157,8 @@ static void status_publish(Daemon *daemon)
         /* Rounded, or every publication would differ. */
         status->memory_free_mib = meminfo_mib(meminfo, "MemAvailable") / 64 * 64;
     }
-    if (pool_usage(daemon->runner, &usage, &error)) {
-        status->pool_size_mib = usage.size_bytes / (1024 * 1024);
-        status->pool_used_permille = usage.used_permille;
-        status->pool_metadata_permille = usage.metadata_permille;
+    status->disk_condition = disk_care_text(daemon);
+    if (pool_care_fill_status(daemon, status, &error)) {
         g_autofree char *voter = voter_problem();
         status->condition = g_strdup(voter ? voter : "");
     } else {
@@ -208,10 +221,7 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
     fence_secrets_follow(daemon);
     bridges_ensure(daemon);
     images_collect(daemon);
-    gint64 now_us = g_get_monotonic_time();
-    if (daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US ||
-        !daemon_published(daemon, "node")) {
-        daemon->status_at_us = now_us;
+    if (status_is_due(daemon)) {
         status_publish(daemon);
     }
 }

@@ -111,7 +111,7 @@ static gboolean result_write(const Comparison *comparison, gint64 differing_kib,
     result->at = ident_timestamp();
     result->differing_kib = differing_kib;
     g_autofree char *text = object_to_text(&verification_type, result);
-    return store_put(comparison->daemon->store, key, text, 0, 0, NULL, error);
+    return store_put(comparison->daemon->store, key, text, -1, 0, NULL, error);
 }
 
 /* The connection is opened and closed again: DRBD then copies what it found to differ from the Primary, on this node,

@@ -352,9 +352,9 @@ static void add_problem(json_t *problems, const char *format, ...)
 
 static void node_problems(json_t *problems, const json_t *node)
 {
+    static const char *const conditions[] = {"condition", "disk_condition", "pool_condition"};
     const char *name = json_string_value(json_object_get(node, "name"));
     const char *fencing = json_string_value(json_object_get(json_object_get(node, "fencing"), "state"));
-    const char *condition = json_string_value(json_object_get(json_object_get(node, "status"), "condition"));
     if (!json_is_true(json_object_get(node, "online"))) {
         add_problem(problems, "node %s is not online%s", name,
                     json_is_true(json_object_get(node, "clean")) ? " (cleanly down or fenced)"
@@ -368,8 +368,11 @@ static void node_problems(json_t *problems, const json_t *node)
                     "themselves",
                     name, name);
     }
-    if (condition && *condition) {
-        add_problem(problems, "node %s: %s", name, condition);
+    for (gsize i = 0; i < G_N_ELEMENTS(conditions); i++) {
+        const char *text = json_string_value(json_object_get(json_object_get(node, "status"), conditions[i]));
+        if (text && *text) {
+            add_problem(problems, "node %s: %s", name, text);
+        }
     }
 }
 

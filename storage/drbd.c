@@ -21,6 +21,7 @@
 #define DRBDMETA "/sbin/drbdmeta"
 #define META_TIMEOUT_MS 60000 /* create-md writes the bitmap: 32 KiB per GiB */
 #define DOWN_TIMEOUT_MS 10000
+#define FORCE_TIMEOUT_MS 2000 /* it waits for the disk; what matters has happened by then */
 #define HELPER_PARAMETER "/sys/module/drbd/parameters/usermode_helper"
 
 char *drbd_resource_name(const Guest *guest)
@@ -246,6 +247,31 @@ gboolean drbd_disconnect(const DrbdResource *r, GError **error)
     g_autofree char *remote = NULL;
     endpoints(r, &local, &remote);
     return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "disconnect", local, remote, NULL);
+}
+
+gboolean drbd_disconnect_force(const DrbdResource *r, GError **error)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!drbd_state_read(guest_minor(r->guest, i), &state, error)) {
+            return FALSE;
+        }
+        if (state.present && strcmp(state.role, "Primary") == 0) {
+            return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "guest '%s' is Primary here: it is not cut off",
+                                       r->guest->name);
+        }
+    }
+    g_autofree char *local = NULL;
+    g_autofree char *remote = NULL;
+    g_autoptr(GError) problem = NULL;
+    endpoints(r, &local, &remote);
+    if (process_call(r->runner, FORCE_TIMEOUT_MS, NULL, &problem, DRBDSETUP, "disconnect", "--force=yes", local, remote,
+                     NULL) ||
+        holdfast_error_code(problem) == HOLDFAST_ERROR_TIMEOUT) {
+        return TRUE;
+    }
+    g_propagate_error(error, g_steal_pointer(&problem));
+    return FALSE;
 }
 
 /* ---- size, and the end ---- */

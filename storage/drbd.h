@@ -14,6 +14,8 @@ typedef struct {
     gboolean suspended;  /* I/O frozen */
     int resync_permille; /* 1000 when not resyncing */
     gint64 out_of_sync_kib;
+    gint64 local_pending; /* DRBD's uses of the disk here that have not ended */
+    guint64 local_done;   /* counts what did end: any other number than before is progress */
 } DrbdState;
 
 /* State of one minor from text in the format of /proc/drbd. Pure. */
@@ -41,6 +43,10 @@ gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path,
                      GError **error); /* new-resource, new-minor, apply-al, attach */
 gboolean drbd_connect(const DrbdResource *r, GError **error);
 gboolean drbd_disconnect(const DrbdResource *r, GError **error);
+/* Cut the connection of a Secondary, unlike an orderly disconnect so that the Primary freezes until that is recorded.
+ * Not while its disk hangs: drbdsetup would wait for the disk, and every other drbdsetup of this node for that one. Had
+ * it begun when its time was up that is as good. REFUSED while Primary. */
+gboolean drbd_disconnect_force(const DrbdResource *r, GError **error);
 gboolean drbd_skip_initial_sync(
     const DrbdResource *r,
     GError **error); /* new-current-uuid --clear-bitmap on every volume: both sides fresh and connected */
@@ -63,5 +69,10 @@ gboolean drbd_force_stale(const DrbdResource *r, GError **error);
 /* Throw away what this copy has: every block comes from the peer at the next connection. REFUSED while connected or
  * Primary. */
 gboolean drbd_invalidate(const DrbdResource *r, GError **error);
+/* Some volume's disk has work and ends none of it just now: a drbdsetup that writes would wait for it. Looks for 0.3 s.
+ */
+gboolean drbd_disk_waits(const DrbdResource *r);
+/* No volume is Primary here or connected: what a note says of this copy nobody can contradict. REFUSED otherwise. */
+gboolean drbd_must_be_apart(const DrbdResource *r, GError **error);
 gboolean drbd_resize(const DrbdResource *r, int index, GError **error);
 gboolean drbd_down(const DrbdResource *r, GError **error); /* REFUSED while Primary or open */

@@ -12,6 +12,7 @@
 #define SETTLE_TIMEOUT_US (2000 * 1000)
 #define SECTOR 512
 #define SETTLE_PAUSE_US (20 * 1000)
+#define QUIET_PAUSE_US (300 * 1000)
 
 static gboolean is(const char *word, const char *wanted)
 {
@@ -214,6 +215,35 @@ gboolean drbd_demote(const DrbdResource *r, GError **error)
         }
         if (is(state.role, "Primary")) {
             return wrong_state(r, i, &state, HOLDFAST_ERROR_BUSY, "is still Primary after its demotion", error);
+        }
+    }
+    return TRUE;
+}
+
+gboolean drbd_disk_waits(const DrbdResource *r)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState before = {0}, after = {0};
+        if (!state_of(r, i, &before, NULL) || before.local_pending == 0) {
+            continue;
+        }
+        g_usleep(QUIET_PAUSE_US);
+        if (state_of(r, i, &after, NULL) && after.local_pending > 0 && after.local_done == before.local_done) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
+gboolean drbd_must_be_apart(const DrbdResource *r, GError **error)
+{
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!state_of(r, i, &state, error)) {
+            return FALSE;
+        }
+        if (state.present && (is(state.role, "Primary") || drbd_state_is_connected(&state))) {
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is Primary or connected", error);
         }
     }
     return TRUE;

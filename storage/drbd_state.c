@@ -58,6 +58,23 @@ static void state_from_line(const char *line, DrbdState *ret)
     }
 }
 
+static gint64 counter(const char *line, const char *end, const char *name)
+{
+    const char *found = g_strstr_len(line, end - line, name);
+    return found ? g_ascii_strtoll(found + strlen(name), NULL, 10) : 0;
+}
+
+/* "    ns:0 nr:8 dw:8 dr:0 al:0 bm:0 lo:1 pe:0 ua:1 ap:0 ep:1 wo:f oos:0": dw and dr count what the disk here has
+ * ended, al and bm DRBD's own writes, lo what is on its way. */
+static void counters_from_line(const char *line, const char *end, DrbdState *ret)
+{
+    if (g_strstr_len(line, end - line, " lo:")) {
+        ret->local_pending = counter(line, end, " lo:");
+        ret->local_done = (guint64) (counter(line, end, " dw:") + counter(line, end, " dr:") +
+                                     counter(line, end, " al:") + counter(line, end, " bm:"));
+    }
+}
+
 void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret)
 {
     *ret = (DrbdState){.resync_permille = 1000};
@@ -74,6 +91,7 @@ void drbd_state_parse(const char *proc_text, int minor, DrbdState *ret)
                 state_from_line(copy, ret);
             }
         } else if (ours && ret->present) {
+            counters_from_line(line, end, ret);
             const char *out = g_strstr_len(line, end - line, " oos:");
             if (out) {
                 ret->out_of_sync_kib = g_ascii_strtoll(out + strlen(" oos:"), NULL, 10);

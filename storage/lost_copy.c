@@ -14,6 +14,8 @@
 
 #define PATH_SIZE 512
 #define RELEASED "released"
+#define FULL "full"
+#define ROOM "room"
 
 /* The guest's folder. false for a name that is none: it must not lead elsewhere. */
 static bool folder_path(const char *root, const char *guest, char path[PATH_SIZE])
@@ -36,14 +38,22 @@ static int name_minor(const char *name)
     return dot && end > dot + 1 && *end == '.' && minor >= 0 && minor < 1 << 20 ? (int) minor : -1;
 }
 
+/* Whether the name's first part, before the dot, is `word`. */
+static bool name_begins(const char *name, const char *word)
+{
+    size_t length = strlen(word);
+    return length > 0 && strncmp(name, word, length) == 0 && name[length] == '.';
+}
+
 static void add_name(const char *name, const char *boot_id, LostCopy *ret)
 {
-    size_t length = strlen(boot_id);
-    bool held = strncmp(name, boot_id, length) == 0 && name[length] == '.';
+    bool full = name_begins(name, FULL);
+    bool held = full || name_begins(name, boot_id);
     if (held || !ret->held) {
         ret->minor = name_minor(name);
     }
-    bool released = strncmp(name, RELEASED ".", strlen(RELEASED ".")) == 0;
+    bool released = name_begins(name, RELEASED);
+    ret->full = ret->full || full;
     ret->released = released && (ret->released || !ret->stands);
     ret->stands = true;
     ret->held = ret->held || held;
@@ -175,20 +185,63 @@ bool lost_copy_note(const char *root, const char *guest, int minor, const char *
     return false;
 }
 
+/* One note's first part becomes `word`. Gone meanwhile is fine. */
+static bool note_rename(const char *folder, const char *name, const char *word)
+{
+    char from[PATH_SIZE], to[PATH_SIZE];
+    const char *rest = strchr(name, '.');
+    return rest && file_path(folder, name, from) &&
+           snprintf(to, sizeof(to), "%s/%s%s", folder, word, rest) < PATH_SIZE &&
+           (rename(from, to) == 0 || errno == ENOENT);
+}
+
 bool lost_copy_release(const char *root, const char *guest, const LostCopy *seen)
 {
-    char folder[PATH_SIZE], from[PATH_SIZE], to[PATH_SIZE];
+    char folder[PATH_SIZE];
     if (!folder_path(root, guest, folder)) {
         return false;
     }
     for (int i = 0; i < seen->n_names; i++) {
-        const char *rest = strchr(seen->names[i], '.');
-        if (!rest || strncmp(seen->names[i], RELEASED ".", strlen(RELEASED ".")) == 0) {
-            continue;
+        if (strchr(seen->names[i], '.') && !name_begins(seen->names[i], RELEASED) &&
+            !note_rename(folder, seen->names[i], RELEASED)) {
+            return false;
         }
-        if (!file_path(folder, seen->names[i], from) ||
-            snprintf(to, sizeof(to), "%s/" RELEASED "%s", folder, rest) >= PATH_SIZE ||
-            (rename(from, to) != 0 && errno != ENOENT)) {
+    }
+    return folder_sync(folder);
+}
+
+/* TIME in BOOT_ID.MINOR.TIME is seconds and nine digits more. */
+static long long name_time_s(const char *name)
+{
+    const char *minor = strchr(name, '.');
+    const char *time = minor ? strchr(minor + 1, '.') : NULL;
+    return time ? strtoll(time + 1, NULL, 10) / 1000000000 : -1;
+}
+
+bool lost_copy_blame_full(const char *root, const char *guest, const LostCopy *seen, const char *boot_id,
+                          long long since_s)
+{
+    char folder[PATH_SIZE];
+    if (!folder_path(root, guest, folder)) {
+        return false;
+    }
+    for (int i = 0; i < seen->n_names; i++) {
+        if (name_begins(seen->names[i], boot_id) && name_time_s(seen->names[i]) >= since_s &&
+            !note_rename(folder, seen->names[i], FULL)) {
+            return false;
+        }
+    }
+    return folder_sync(folder);
+}
+
+bool lost_copy_room_again(const char *root, const char *guest, const LostCopy *seen)
+{
+    char folder[PATH_SIZE];
+    if (!folder_path(root, guest, folder)) {
+        return false;
+    }
+    for (int i = 0; i < seen->n_names; i++) {
+        if (name_begins(seen->names[i], FULL) && !note_rename(folder, seen->names[i], ROOM)) {
             return false;
         }
     }

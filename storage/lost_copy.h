@@ -21,6 +21,7 @@ typedef struct {
     bool stands;   /* there is a note, or the folder could not be read */
     bool held;     /* one is of this boot and was not released: nothing may be attached */
     bool released; /* an operator released every one of them */
+    bool full;     /* one is of a write that found no room in the pool: it holds until there is room, in any boot */
     int minor;     /* of one of them, of a held one when there is any; -1 when not known */
     int n_names;   /* notes seen, at most LOST_COPY_NAMES_MAX; the others wait for the next look */
     char names[LOST_COPY_NAMES_MAX][LOST_COPY_NAME_SIZE];
@@ -51,6 +52,14 @@ bool lost_copy_note(const char *root, const char *guest, int minor, const char *
 /* An operator says that the disk works again: the notes stay, but none of those in `seen` forbids attaching any more.
  */
 bool lost_copy_release(const char *root, const char *guest, const LostCopy *seen);
+
+/* The pool was full when these notes were written, those of this boot not before `since_s` (seconds of the wall clock):
+ * the disk is not at fault. */
+bool lost_copy_blame_full(const char *root, const char *guest, const LostCopy *seen, const char *boot_id,
+                          long long since_s);
+/* There is room again: notes of a full pool do not forbid attaching any more. Unlike an operator's release this says
+ * nothing about which copy is good. */
+bool lost_copy_room_again(const char *root, const char *guest, const LostCopy *seen);
 
 /* Take the notes in `seen` away, durably. */
 bool lost_copy_remove(const char *root, const char *guest, const LostCopy *seen);

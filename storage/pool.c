@@ -89,7 +89,8 @@ static gint64 row_permille(const json_t *row, const char *column)
 static json_t *lv_rows(const ProcessRunner *runner, GError **error)
 {
     return report(runner, LVS, "lv",
-                  "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full",
+                  "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full,"
+                  "lv_metadata_size,vg_size,vg_free",
                   error);
 }
 
@@ -168,7 +169,7 @@ static gboolean device_must_be_blank(const ProcessRunner *runner, const char *de
     return TRUE;
 }
 
-/* Sizes in whole extents. 2 % of the VG stay free as the reserve that an operator can give to a full pool. Metadata
+/* Sizes in whole extents. 2 % of the VG stay free as the reserve of a full pool (pool_state.h). Metadata
  * gets at least 16 MiB and 1/512 of the VG (twice what 64 KiB chunks need when every one is mapped): a full metadata LV
  * is far worse than a full data LV. It is there twice: lvm2 keeps a spare of the same size to repair into. */
 static gboolean pool_lv_create(const ProcessRunner *runner, GError **error)
@@ -250,7 +251,10 @@ static gboolean usage_from_rows(const json_t *rows, PoolUsage *ret, GError **err
     }
     *ret = (PoolUsage){.size_bytes = row_int(pool, "lv_size"),
                        .used_permille = row_permille(pool, "data_percent"),
-                       .metadata_permille = row_permille(pool, "metadata_percent")};
+                       .metadata_permille = row_permille(pool, "metadata_percent"),
+                       .metadata_bytes = row_int(pool, "lv_metadata_size"),
+                       .vg_size_bytes = row_int(pool, "vg_size"),
+                       .vg_free_bytes = row_int(pool, "vg_free")};
     gsize index;
     json_t *row;
     json_array_foreach ((json_t *) rows, index, row) {

@@ -7,6 +7,8 @@
 
 #define POOL_VG "holdfast"
 #define POOL_LV "pool"
+#define POOL_PROBE_LV "hf-probe" /* of holdfast-disk-probe; a guest's end in "-<index>" */
+#define POOL_PROBE_BYTES (4 * 1024 * (gint64) 1024)
 /* A replica's LV is larger than the volume by this much: DRBD's internal metadata (32 KiB per GiB, plus 1 MiB, rounded
  * up to 4 MiB). */
 gint64 pool_lv_size_bytes(gint64 volume_size_bytes);
@@ -14,7 +16,9 @@ gint64 pool_lv_size_bytes(gint64 volume_size_bytes);
 typedef struct {
     gint64 size_bytes;
     gint64 used_permille, metadata_permille;
-    gint64 virtual_bytes; /* sum of the thin volumes' sizes */
+    gint64 virtual_bytes;                /* sum of the thin volumes' sizes */
+    gint64 metadata_bytes;               /* size of the pool's metadata */
+    gint64 vg_size_bytes, vg_free_bytes; /* free: the reserve, which nothing else may take */
 } PoolUsage;
 
 /* Make PV, VG and pool on `device`; idempotent. REFUSED when the device holds something else (a file system, another

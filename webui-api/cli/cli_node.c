@@ -40,6 +40,10 @@ static gboolean run_show(Cli *cli, GError **error)
     cli_print_field("KVM", !known                         ? "unknown"
                            : cli_true(node, "status.kvm") ? "yes"
                                                           : "NO: guests are emulated, slowly");
+    g_autofree char *pool = known ? view_pool(node) : g_strdup("unknown");
+    cli_print_field("Pool", pool);
+    cli_print_field("Pool state", cli_text(node, "status.pool_condition"));
+    cli_print_field("Disk", cli_text(node, "status.disk_condition"));
     cli_print_field("Version", cli_text(node, "status.product_version"));
     cli_print_field("Note", cli_text(node, "status.condition"));
     return TRUE;

@@ -65,6 +65,15 @@ static char *pool_of(const json_t *node)
     return g_strdup_printf("%d %% of %s", (int) (cli_number(node, "status.pool_used_permille") + 5) / 10, total);
 }
 
+char *view_pool(const json_t *node)
+{
+    g_autofree char *total = units_from_mib(cli_number(node, "status.pool_size_mib"));
+    g_autofree char *reserve = units_from_mib(cli_number(node, "status.pool_reserve_mib"));
+    return g_strdup_printf("%d %% of %s, its metadata %d %%; %s in reserve",
+                           (int) (cli_number(node, "status.pool_used_permille") + 5) / 10, total,
+                           (int) (cli_number(node, "status.pool_metadata_permille") + 5) / 10, reserve);
+}
+
 char *view_nodes(const json_t *nodes, gboolean wide, gboolean colour)
 {
     g_autoptr(CliTable) table = wide ? table_new("NAME", "STATE", "AGENT", "FENCING", "MEMORY FREE", "POOL USED", "DC",

@@ -15,6 +15,7 @@ char *view_protection(const json_t *guest);
 const char *view_guest_state(const json_t *guest);
 
 /* Tables of NodeViews and GuestViews, and of Volumes' replicas. Caller frees. */
+char *view_pool(const json_t *node); /* "83 % of 8 GiB, its metadata 12 %; 160 MiB in reserve" */
 char *view_nodes(const json_t *nodes, gboolean wide, gboolean colour);
 char *view_guests(const json_t *guests, gboolean wide, gboolean colour);
 char *view_volumes(const json_t *volumes, gboolean wide, gboolean colour);

@@ -2,6 +2,7 @@
 """Commands and files into nodes. One connection per node is kept open and shared by all commands: opening
 one costs an emulated node a second."""
 
+import contextlib
 import subprocess
 import threading
 import time
@@ -19,7 +20,7 @@ class Ssh:
     def options(self, node):
         return ["-i", str(self.lab.key), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                 "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20",
-                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "ControlMaster=auto",
+                "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6", "-o", "ControlMaster=auto",
                 "-o", "ControlPersist=300", "-o", f"ControlPath={self.lab.node(node['name']).ssh_socket}"]
 
     def argv(self, node, command, tty=False):
@@ -35,19 +36,21 @@ class Ssh:
         return run(*self.argv(node, command), timeout_s=timeout_s, check=check, text=text)
 
     def open(self, node, timeout_s=30):
-        """Start the shared connection unless it is there. Raises LabError when the node does not answer."""
+        """Start the shared connection unless it is there. Raises LabError when the node does not answer in time; a busy machine may refuse
+        several times before."""
         argv = self.argv(node, [])
         if subprocess.run([*argv, "-O", "check"], capture_output=True, check=False).returncode == 0:
             return
-        self.close(node)
-        try:
-            # -f puts the master in the background after authentication; DEVNULL, for it keeps what it is given.
-            done = subprocess.run([*argv, "-N", "-f"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL, timeout=timeout_s, check=False)
-        except subprocess.TimeoutExpired:
-            raise LabError(f"{node['name']} accepted no ssh within {timeout_s} s") from None
-        if done.returncode != 0:
-            raise LabError(f"{node['name']} does not answer ssh")
+        deadline = time.monotonic() + timeout_s
+        while (left := deadline - time.monotonic()) > 0:
+            self.close(node)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                # -f puts the master in the background after authentication; DEVNULL, for it keeps what it is given.
+                if subprocess.run([*self.argv(node, []), "-N", "-f"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, timeout=left, check=False).returncode == 0:
+                    return
+            time.sleep(0.5)
+        raise LabError(f"{node['name']} does not answer ssh within {timeout_s:.0f} s")
 
     def close(self, node):
         """Forget the shared connection: needed whenever the node's end of it has vanished."""

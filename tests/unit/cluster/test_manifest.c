@@ -141,6 +141,12 @@ static void test_node_config(void)
     g_assert_no_error(error);
     g_assert_cmpstr(read->ring1, ==, "10.0.0.1"); /* one network serves both */
     g_assert_cmpint(read->node_id, ==, 1);
+    g_assert_cmpint(read->disk_hang_s, ==, 0);
+    read->disk_hang_s = 45;
+    g_assert_true(node_config_write_at(path, read, &error));
+    g_autoptr(NodeConfig) slow = node_config_read_at(path, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(slow->disk_hang_s, ==, 45);
     g_assert_true(file_write_durable(path, "{\"version\":1}", -1, 0644, NULL));
     g_assert_null(node_config_read_at(path, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID);

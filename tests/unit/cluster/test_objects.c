@@ -50,9 +50,11 @@ static const struct {
      "\"open\",\"guest_bytes\":63,\"index\":0,\"out_of_sync_kib\":7,\"peer_disk\":"
      "\"Inconsistent\",\"resync_left_s\":20,\"resync_permille\":1000,\"role\":\"Primary\",\"size_bytes\":64,"
      "\"suspended\":true}]}"},
-    {&node_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"kvm\":true,\"memory_free_mib\":100,"
+    {&node_status_type, "{\"boot_id\":\"b\",\"condition\":\"\",\"cpus\":2,\"disk_condition\":\"hangs\",\"kvm\":true,"
+                        "\"memory_free_mib\":100,"
                         "\"memory_mib\":2048,\"node\":\"n1\","
-                        "\"pool_metadata_permille\":20,\"pool_size_mib\":9000,\"pool_used_permille\":10,\"product_"
+                        "\"pool_condition\":\"85 %\",\"pool_level\":\"warning\",\"pool_metadata_permille\":20,"
+                        "\"pool_reserve_mib\":160,\"pool_size_mib\":9000,\"pool_used_permille\":10,\"product_"
                         "version\":\"1.0\",\"version\":1}"},
 };
 

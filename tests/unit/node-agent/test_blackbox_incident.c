@@ -371,6 +371,27 @@ static void test_shot_alive(void)
     assert_adds_up(report);
 }
 
+/* A node that had itself shot says why, in the words of disk_care.c. */
+static void test_disk_hangs(void)
+{
+    static const Told story[] = {
+        {90, "n1", DEAD_BOOT, "holdfastd",
+         "node.disk_shot node/n1: its disk has hung for 60 s under guest web1, whose other copy is whole: it asks to "
+         "be "
+         "shot, so that the guest goes on there"},
+        {100, "n2", B2, ASKED},
+        {109, "n2", B2, FENCED},
+        {110, "n2", B2, LOST},
+        {130, "n1", BN, "kernel", "Linux version 6.1"},
+        {140, "n2", B2, MEMBER},
+        {0, NULL, NULL, NULL, NULL},
+    };
+    g_autoptr(json_t) report = tell(story, 1);
+    g_assert_cmpstr(text(report, "reason.kind"), ==, "fenced");
+    g_assert_nonnull(strstr(text(report, "reason.text"), "its disk hung under a guest"));
+    g_assert_nonnull(strstr(text(report, "reason.evidence.0"), "guest web1"));
+}
+
 /* Shot twice in a row are two incidents; a shot that failed first is told. */
 static void test_two_in_a_row(void)
 {
@@ -454,6 +475,7 @@ int main(int argc, char **argv)
     g_test_add_func("/incident/panic", test_panic);
     g_test_add_func("/incident/reasons", test_reasons);
     g_test_add_func("/incident/shot-alive", test_shot_alive);
+    g_test_add_func("/incident/disk-hangs", test_disk_hangs);
     g_test_add_func("/incident/two", test_two_in_a_row);
     g_test_add_func("/incident/replica", test_lost_replica);
     g_test_add_func("/incident/clock", test_clock_set_back);

@@ -33,7 +33,12 @@ typedef struct {
     gboolean frozen; /* I/O in flight never ends */
 } FakeGate;
 
-typedef enum { KILL_NEVER, KILL_BEFORE, KILL_AFTER } FakeKill;
+/* KILL_HALF: lvm2 has written its metadata and not yet told the kernel. */
+typedef enum { KILL_NEVER, KILL_BEFORE, KILL_AFTER, KILL_HALF } FakeKill;
+
+typedef struct {
+    gint64 data, metadata;
+} FakePoolSize;
 
 typedef struct {
     ProcessRunner runner;
@@ -46,7 +51,11 @@ typedef struct {
     gboolean resyncing[GUEST_VOLUMES_MAX];  /* the peer lacks what was grown */
     gint64 device_size;
     int used_permille;
-    int commands, kill_at; /* command number, from 1 */
+    FakePoolSize pool_lvm, pool_kernel; /* bytes, as each has it */
+    gint64 vg_free;
+    gint64 data_used, metadata_used; /* bytes */
+    const char *pool_mode;           /* as `dmsetup status` says it; NULL: not active */
+    int commands, kill_at;           /* command number, from 1 */
     FakeKill kill;
     gboolean dead;
     int primary_failures;  /* the next so many promotions fail */
@@ -188,10 +197,12 @@ static void fake_lvs_report(FakeWorld *w, GString *out)
     if (w->pool) {
         g_string_append_printf(
             out,
-            "{\"vg_name\":\"holdfast\",\"lv_name\":\"pool\",\"lv_size\":\"2147483648\",\"pool_lv\":\"\","
+            "{\"vg_name\":\"holdfast\",\"lv_name\":\"pool\",\"lv_size\":\"%" G_GINT64_FORMAT "\",\"pool_lv\":\"\","
             "\"data_percent\":\"%d.%d0\",\"metadata_percent\":\"10.35\",\"lv_active\":\"active\","
-            "\"lv_tags\":\"\",\"lv_when_full\":\"%s\"}",
-            w->used_permille / 10, w->used_permille % 10, w->pool_errors_when_full ? "error" : "queue");
+            "\"lv_tags\":\"\",\"lv_when_full\":\"%s\",\"lv_metadata_size\":\"%" G_GINT64_FORMAT
+            "\",\"vg_size\":\"%" G_GINT64_FORMAT "\",\"vg_free\":\"%" G_GINT64_FORMAT "\"}",
+            w->pool_lvm.data, w->used_permille / 10, w->used_permille % 10,
+            w->pool_errors_when_full ? "error" : "queue", w->pool_lvm.metadata, w->device_size, w->vg_free);
     }
     GHashTableIter iter;
     gpointer name, value;
@@ -235,6 +246,23 @@ static int fake_lvcreate(FakeWorld *w, const char *const *argv)
     return 0;
 }
 
+static int fake_pool_extend(FakeWorld *w, const char *const *argv)
+{
+    const char *data = fake_option(argv, "--size"), *metadata = fake_option(argv, "--poolmetadatasize");
+    gint64 add = data ? g_ascii_strtoll(data, NULL, 10) - w->pool_lvm.data
+                      : g_ascii_strtoll(metadata, NULL, 10) - w->pool_lvm.metadata;
+    /* lvm2 knows neither of nothing to do nor of part of an extent, and the metadata's spare grows too. */
+    if (add <= 0 || add % (4 * 1024 * 1024) || add * (data ? 1 : 2) > w->vg_free) {
+        return 5;
+    }
+    *(data ? &w->pool_lvm.data : &w->pool_lvm.metadata) += add;
+    w->vg_free -= add * (data ? 1 : 2);
+    if (w->kill != KILL_HALF || w->commands != w->kill_at) {
+        w->pool_kernel = w->pool_lvm;
+    }
+    return 0;
+}
+
 static int fake_lvm(FakeWorld *w, const char *program, const char *const *argv, GString *out)
 {
     const char *base = strrchr(fake_last(argv), '/');
@@ -267,6 +295,10 @@ static int fake_lvm(FakeWorld *w, const char *program, const char *const *argv, 
         return fake_lvcreate(w, argv);
     } else if (strcmp(program, "lvchange") == 0 && fake_has(argv, "--errorwhenfull")) {
         w->pool_errors_when_full = TRUE;
+    } else if (strcmp(fake_last(argv), "holdfast/pool") == 0 && strcmp(program, "lvextend") == 0) {
+        return fake_pool_extend(w, argv);
+    } else if (strcmp(fake_last(argv), "holdfast/pool") == 0 && fake_has(argv, "--refresh")) {
+        w->pool_kernel = w->pool_lvm;
     } else if (!lv) {
         return 5;
     } else if (strcmp(program, "lvchange") == 0) {
@@ -448,6 +480,15 @@ static int fake_dmsetup(FakeWorld *w, const char *const *argv, GString *out, GSt
         name = g_str_has_prefix(argv[i], "hfgate-") ? argv[i] : name;
     }
     FakeGate *gate = g_hash_table_lookup(w->gates, name);
+    if (strcmp(verb, "status") == 0 && strcmp(name, "holdfast-pool-tpool") == 0 && w->pool_mode) {
+        g_string_append_printf(out,
+                               "0 %" G_GINT64_FORMAT " thin-pool 3 %" G_GINT64_FORMAT "/%" G_GINT64_FORMAT
+                               " %" G_GINT64_FORMAT "/%" G_GINT64_FORMAT
+                               " - %s discard_passdown error_if_no_space - 1024 \n",
+                               w->pool_kernel.data / 512, w->metadata_used / 4096, w->pool_kernel.metadata / 4096,
+                               w->data_used / 65536, w->pool_kernel.data / 65536, w->pool_mode);
+        return 0;
+    }
     if (strcmp(verb, "create") == 0) {
         FakeGate *made = g_new0(FakeGate, 1);
         made->table = g_strdup(table);
@@ -537,7 +578,7 @@ static gboolean fake_run(const ProcessRunner *runner, const char *const *argv, c
     if (status < 0) {
         return FALSE;
     }
-    if (fake_step(w, KILL_AFTER)) {
+    if (fake_step(w, KILL_AFTER) || fake_step(w, KILL_HALF)) {
         return fake_die(error);
     }
     ret->exit_status = status;
@@ -551,6 +592,9 @@ static gboolean fake_run(const ProcessRunner *runner, const char *const *argv, c
 static void fake_world_start(FakeWorld *w)
 {
     *w = (FakeWorld){.runner = {.run = fake_run, .user_data = w}, .peer_there = TRUE, .device_size = 3217031168};
+    w->pool_lvm = w->pool_kernel = (FakePoolSize){.data = 2147483648, .metadata = 16 * 1024 * 1024};
+    w->vg_free = 60 * 1024 * 1024;
+    w->pool_mode = "rw";
     for (int i = 0; i < GUEST_VOLUMES_MAX; i++) {
         w->peer_fresh[i] = TRUE;
     }

@@ -84,6 +84,7 @@ static void test_golden(void)
     g_assert_true(drbd_disconnect(&r, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1\n"
                    "/lib/drbd/drbdsetup-84 disconnect ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805");
+    g_assert_true(drbd_must_be_apart(&r, NULL));
     g_assert_true(drbd_outdate(&r, FALSE, NULL));
     assert_log(&w, "/lib/drbd/drbdsetup-84 outdate 80");
     g_assert_true(drbd_down(&r, NULL) && drbd_down(&r, NULL));
@@ -97,6 +98,34 @@ static void test_golden(void)
     g_assert_true(drbd_outdate(&r, TRUE, NULL));
     assert_log(&w, "");
     g_assert_cmpstr(w.violation, ==, NULL);
+}
+
+/* A disk that hangs: the connection is cut, but never under a Primary; what is connected is not apart. */
+static void test_cut(void)
+{
+    g_auto(FakeWorld) w = {0};
+    fake_world_start(&w);
+    lv_add(&w);
+    DrbdResource r = resource(&w, "n2");
+    GError *error = NULL;
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL) && drbd_connect(&r, NULL) &&
+                  drbd_skip_initial_sync(&r, NULL));
+    g_assert_false(drbd_must_be_apart(&r, &error));
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    g_assert_true(drbd_promote(&r, NULL));
+    g_free(fake_log_take(&w));
+    g_assert_false(drbd_disconnect_force(&r, &error));
+    assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);
+    assert_log(&w, "");
+    g_assert_true(drbd_demote(&r, NULL));
+    g_free(fake_log_take(&w));
+    /* drbdsetup waits for the disk and is killed: the cut has begun all the same */
+    w.kill_at = w.commands + 1;
+    w.kill = KILL_AFTER;
+    g_assert_true(drbd_disconnect_force(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 disconnect --force=yes ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805");
+    fake_world_restart(&w, FALSE);
+    g_assert_true(drbd_must_be_apart(&r, NULL));
 }
 
 /* A stale copy that stands alone is made the current one; one that was given up is filled from the other. */
@@ -224,6 +253,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/drbd/golden", test_golden);
+    g_test_add_func("/drbd/cut", test_cut);
     g_test_add_func("/drbd/single-replica", test_single_replica);
     g_test_add_func("/drbd/choice-between-copies", test_choice_between_copies);
     g_test_add_func("/drbd/force-killed-half-way", test_force_killed_half_way);

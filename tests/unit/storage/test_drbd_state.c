@@ -46,6 +46,29 @@ static const struct {
     {162, TRUE, "VerifyS", "Primary", "Secondary", "UpToDate", "UpToDate", FALSE, 1000, TRUE, TRUE},
 };
 
+/* What is on its way to the disk, and a number that moves when something of it ends. */
+static void test_counters(void)
+{
+    static const char form[] = " 16: cs:Connected ro:Secondary/Primary ds:UpToDate/UpToDate C r-----\n"
+                               "    ns:0 nr:%d dw:%d dr:%d al:%d bm:%d lo:%d pe:0 ua:1 ap:0 ep:1 wo:f oos:0\n";
+    DrbdState first, second;
+    drbd_state_parse(proc_text, 16, &first);
+    g_assert_cmpint(first.local_pending, ==, 0);
+    g_autofree char *hung = g_strdup_printf(form, 500, 400, 7, 3, 1, 2);
+    drbd_state_parse(hung, 16, &first);
+    g_assert_cmpint(first.local_pending, ==, 2);
+    g_autofree char *more_came = g_strdup_printf(form, 900, 400, 7, 3, 1, 9);
+    drbd_state_parse(more_came, 16, &second);
+    g_assert_cmpint(second.local_pending, ==, 9);
+    g_assert_cmpuint(second.local_done, ==, first.local_done);
+    for (int i = 0; i < 4; i++) {
+        g_autofree char *ended =
+            g_strdup_printf(form, 900, 400 + (i == 0), 7 + (i == 1), 3 + (i == 2), 1 + (i == 3), 9);
+        drbd_state_parse(ended, 16, &second);
+        g_assert_cmpuint(second.local_done, !=, first.local_done);
+    }
+}
+
 static void test_proc(void)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(state_cases); i++) {
@@ -129,6 +152,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/drbd-state/proc", test_proc);
+    g_test_add_func("/drbd-state/counters", test_counters);
     g_test_add_func("/drbd-state/proc-damaged", test_proc_damaged);
     g_test_add_func("/drbd-state/show", test_show);
     return g_test_run();

@@ -89,6 +89,54 @@ static void test_release(Fixture *f, gconstpointer unused)
     g_assert_cmpint(look(f, "web1", BOOT).n_names, ==, 2);
 }
 
+static long long now_s(void)
+{
+    return g_get_real_time() / G_USEC_PER_SEC;
+}
+
+/* A full pool is blamed for what failed since it had room, nothing older; the ban outlives a reboot, ends with room,
+ * and is no operator's word. */
+static void test_full_pool(Fixture *f, gconstpointer unused)
+{
+    (void) unused;
+    g_assert_true(lost_copy_note(f->root, "web1", 80, BOOT));
+    LostCopy seen = look(f, "web1", BOOT);
+    g_assert_true(lost_copy_blame_full(f->root, "web1", &seen, BOOT, now_s() + 60));
+    g_assert_false(look(f, "web1", BOOT).full); /* it failed before the pool was full */
+    g_assert_true(lost_copy_blame_full(f->root, "web1", &seen, BOOT, now_s() - 60));
+    seen = look(f, "web1", BOOT);
+    g_assert_true(seen.stands && seen.held && seen.full && !seen.released);
+    g_assert_cmpint(seen.minor, ==, 80);
+    seen = look(f, "web1", LATER);
+    g_assert_true(seen.held && seen.full);
+    g_assert_true(lost_copy_room_again(f->root, "web1", &seen));
+    seen = look(f, "web1", BOOT);
+    g_assert_true(seen.stands && !seen.held && !seen.full && !seen.released);
+    g_assert_cmpint(seen.minor, ==, 80);
+    g_assert_cmpint(seen.n_names, ==, 1);
+}
+
+/* Room does not lift the ban of a disk that failed, also when both are there; an operator's word lifts both. */
+static void test_full_pool_and_failed_disk(Fixture *f, gconstpointer unused)
+{
+    (void) unused;
+    g_assert_true(lost_copy_note(f->root, "web1", 80, BOOT));
+    LostCopy seen = look(f, "web1", BOOT);
+    g_assert_true(lost_copy_blame_full(f->root, "web1", &seen, BOOT, now_s() - 60));
+    g_assert_true(lost_copy_note(f->root, "web1", 81, BOOT));
+    seen = look(f, "web1", BOOT);
+    g_assert_cmpint(seen.n_names, ==, 2);
+    g_assert_true(lost_copy_room_again(f->root, "web1", &seen));
+    seen = look(f, "web1", BOOT);
+    g_assert_true(seen.held && !seen.full);
+    g_assert_cmpint(seen.minor, ==, 81);
+    g_assert_true(lost_copy_blame_full(f->root, "web1", &seen, BOOT, now_s() - 60));
+    seen = look(f, "web1", BOOT);
+    g_assert_true(seen.full && lost_copy_release(f->root, "web1", &seen));
+    seen = look(f, "web1", BOOT);
+    g_assert_true(seen.stands && !seen.held && !seen.full && seen.released);
+}
+
 static void test_remove(Fixture *f, gconstpointer unused)
 {
     (void) unused;
@@ -187,6 +235,8 @@ int main(int argc, char **argv)
     ADD("note", test_note);
     ADD("reboot", test_reboot);
     ADD("release", test_release);
+    ADD("full-pool", test_full_pool);
+    ADD("full-pool-and-failed-disk", test_full_pool_and_failed_disk);
     ADD("remove", test_remove);
     ADD("many", test_many);
     ADD("doubt", test_doubt);

@@ -6,7 +6,8 @@
 #define MIB ((gint64) 1024 * 1024)
 #define LVS_LINE                                                                                                       \
     "/sbin/lvs --reportformat json --units b --nosuffix -o "                                                           \
-    "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full"
+    "vg_name,lv_name,lv_size,pool_lv,data_percent,metadata_percent,lv_active,lv_tags,lv_when_full,"                    \
+    "lv_metadata_size,vg_size,vg_free"
 
 static void assert_log(FakeWorld *w, const char *wanted)
 {
