@@ -14,7 +14,7 @@ HOST_RESERVE_MIB = 512
 
 def constraint(cluster, node, identity):
     """The constraint as Pacemaker has it, "" while there is none."""
-    result = cluster.lab.ssh(node, ["cibadmin", "--query", "--xpath", f"//constraints/*[@id='{identity}']"], check=False)
+    result = cluster.lab.ssh(node, f"cibadmin --query --xpath \"//constraints/*[@id='{identity}']\"", check=False)
     return result.stdout.strip() if result.returncode == 0 else ""
 
 
