@@ -39,8 +39,9 @@ static gboolean is_ours(const VolumeSet *set, const char *lv, GError **error)
 
 gboolean volume_set_clear_for_join(const VolumeSet *set, gboolean *ret_empty, GError **error)
 {
+    g_autofree char *own_tag = g_strconcat("hf-uuid-", set->guest->uuid, NULL);
     g_autofree char *join_tag = volume_set_join_tag(set);
-    const char *tags[] = {join_tag, NULL};
+    const char *tags[] = {own_tag, join_tag, NULL};
     gboolean old = FALSE;
     *ret_empty = TRUE;
     if (!join_tag) {
@@ -51,7 +52,8 @@ gboolean volume_set_clear_for_join(const VolumeSet *set, gboolean *ret_empty, GE
     for (guint i = 0; i < set->volumes->len; i++) {
         g_autofree char *lv = guest_lv_name(set->guest->name, (int) i);
         gboolean present, of_join;
-        if (!is_ours(set, lv, error) || !pool_lv_look(set->runner, lv, tags, &present, &of_join, error)) {
+        if (!pool_lv_look(set->runner, lv, tags, &present, &of_join, error) ||
+            (present && !of_join && !is_ours(set, lv, error))) {
             return FALSE;
         }
         old |= present && !of_join;
