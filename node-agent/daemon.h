@@ -80,6 +80,8 @@ gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status);
 
 /* Leased status documents: written only when different from the last, again after a lost lease. */
 gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GError **error);
+/* Take this node's status of a guest back. Without the store it goes with the lease. */
+void daemon_unpublish(Daemon *daemon, const char *guest);
 /* Whether status/<this node>/<name> stands under the present lease. */
 gboolean daemon_published(Daemon *daemon, const char *name);
 gboolean daemon_lease_keep(Daemon *daemon, GError **error);

@@ -293,7 +293,7 @@ static const struct {
     void (*drive)(Daemon *daemon, Operation *operation);
 } drivers[] = {
     {"guest.migrate", drive_guest_migrate}, {"guest.stop", drive_guest_stop},   {"node.standby", drive_node_standby},
-    {"image.import", drive_image_import},   {"fence.prove", drive_fence_prove},
+    {"image.import", drive_image_import},   {"fence.prove", drive_fence_prove}, {"node.remove", drive_node_remove},
 };
 
 void operation_drive(const char *key, gpointer user_data)

@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
+#include "node-agent/replica_join.h"
 #include "node-agent/setup/context.h"
 #include "node-agent/store_care.h"
 #include "node-agent/witness.h"
@@ -208,6 +209,7 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
     fence_secrets_follow(daemon);
     bridges_ensure(daemon);
     images_collect(daemon);
+    replica_leftovers_follow(daemon);
     gint64 now_us = g_get_monotonic_time();
     if (daemon->status_at_us == 0 || now_us - daemon->status_at_us > STATUS_EVERY_US ||
         !daemon_published(daemon, "node")) {
