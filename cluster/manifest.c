@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define MANIFEST_SUFFIX ".json"
+#define MANIFEST_ASIDE_SUFFIX ".aside"
 
 static const JsonField manifest_fields[] = {
     {.name = "version", .kind = JSON_FIELD_INT, .offset = offsetof(Manifest, version), .required = TRUE},
@@ -72,6 +73,19 @@ gboolean manifest_remove_at(const char *folder, const char *guest, GError **erro
     return TRUE;
 }
 
+gboolean manifest_set_aside_at(const char *folder, const char *guest, GError **error)
+{
+    g_autofree char *path = manifest_path(folder, guest, error);
+    if (!path) {
+        return FALSE;
+    }
+    g_autofree char *aside = g_strconcat(path, MANIFEST_ASIDE_SUFFIX, NULL);
+    if (rename(path, aside) != 0 && errno != ENOENT) {
+        return holdfast_error_set_errno(error, errno, "cannot set %s aside", path);
+    }
+    return TRUE;
+}
+
 static int name_compare(const void *a, const void *b)
 {
     return strcmp(*(char *const *) a, *(char *const *) b);
@@ -113,6 +127,11 @@ gboolean manifest_write(const Manifest *manifest, GError **error)
 gboolean manifest_remove(const char *guest, GError **error)
 {
     return manifest_remove_at(MANIFEST_FOLDER, guest, error);
+}
+
+gboolean manifest_set_aside(const char *guest, GError **error)
+{
+    return manifest_set_aside_at(MANIFEST_FOLDER, guest, error);
 }
 
 char **manifest_list(GError **error)

@@ -25,10 +25,13 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(Manifest, manifest_free)
 Manifest *manifest_read(const char *guest, GError **error);        /* NOT_FOUND: not a replica node of it */
 gboolean manifest_write(const Manifest *manifest, GError **error); /* no write when unchanged */
 gboolean manifest_remove(const char *guest, GError **error);
+/* It is no manifest any more, only a file for people: its guest's volumes are here and belong to nobody. */
+gboolean manifest_set_aside(const char *guest, GError **error);
 char **manifest_list(GError **error); /* guest names; caller g_strfreev */
 
 /* The same in another folder, for tests. */
 Manifest *manifest_read_at(const char *folder, const char *guest, GError **error);
 gboolean manifest_write_at(const char *folder, const Manifest *manifest, GError **error);
 gboolean manifest_remove_at(const char *folder, const char *guest, GError **error);
+gboolean manifest_set_aside_at(const char *folder, const char *guest, GError **error);
 char **manifest_list_at(const char *folder, GError **error);

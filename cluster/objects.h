@@ -66,6 +66,10 @@ typedef struct {
     char **nodes;         /* replica nodes, 1 or 2; nodes[0] initialises */
     char *drbd_secret;    /* hex, 32 characters; never shown by the API */
     char *preferred_node; /* NULL, or where Pacemaker shall hand it over to (migrate); cleared when it got there */
+    /* While a replica is built anew on one of `nodes` (docs/decisions/0009): which, and the id that its new volumes are
+     * tagged with, so that no volume of before is taken for one of them. Absent otherwise, and gone in the transaction
+     * that writes the node into the in-sync record. */
+    char *joining, *joining_id;
 } Guest;
 
 /* volume/<guest>-<index>: sizes change (grow), so each is a document of its own. */

@@ -124,6 +124,8 @@ static const JsonField guest_fields[] = {
     STRV_REQUIRED(Guest, nodes),
     STRING(Guest, drbd_secret),
     STRING(Guest, preferred_node),
+    STRING(Guest, joining),
+    STRING(Guest, joining_id),
     {0},
 };
 const JsonStruct guest_type = {.size = sizeof(Guest), .fields = guest_fields};

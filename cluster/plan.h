@@ -30,5 +30,13 @@ gboolean plan_grow(const PlanSnapshot *snapshot, const Guest *guest, const Volum
  * or vCPUs of a guest that is not stopped, a strict keep_apart of two that share a node now), NO_SPACE (admission.h).
  */
 gboolean plan_update(const PlanSnapshot *snapshot, const Guest *guest, const GuestSpec *changed, GError **error);
+/* Where the replica that `guest` has on `from` may be built anew (plan_replace.c): `wanted`, or when that is NULL the
+ * best node for a replica that has none of its. INVALID (no replica there), NOT_FOUND, REFUSED, NO_SPACE with the
+ * figures. The image is not asked for: the data comes from the other replica. */
+gboolean plan_replace(const PlanSnapshot *snapshot, const Guest *guest, const char *from, const char *wanted,
+                      char **ret_to, char **ret_reasons, GError **error);
+/* The document as it is while that is done: `keeper` first, a new secret (so that the replica given up never connects
+ * again), and which replica is being built. */
+void plan_replace_apply(Guest *guest, const char *keeper, const char *to);
 /* Whether `guest` may move to `node`: replica there, node known and with memory. */
 gboolean plan_move(const PlanSnapshot *snapshot, const Guest *guest, const char *node, GError **error);

@@ -156,6 +156,15 @@ void daemon_status_due(Daemon *daemon)
     worker_kick(daemon->worker, "node", reconcile_node);
 }
 
+void daemon_unpublish(Daemon *daemon, const char *guest)
+{
+    g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/guest/%s", daemon->config->node, guest);
+    g_mutex_lock(&daemon->lock);
+    g_hash_table_remove(daemon->published, key);
+    g_mutex_unlock(&daemon->lock);
+    store_delete(daemon->store, key, -1, NULL);
+}
+
 gboolean daemon_published(Daemon *daemon, const char *name)
 {
     g_autofree char *key = g_strdup_printf(STORE_ROOT "status/%s/%s", daemon->config->node, name);

@@ -87,6 +87,8 @@ gboolean daemon_is_dc(Daemon *daemon, const PacemakerStatus *status);
 gboolean daemon_publish(Daemon *daemon, const char *key, const char *text, GError **error);
 /* This node's figures have changed so that people should see them now. Any thread. */
 void daemon_status_due(Daemon *daemon);
+/* Take this node's status of a guest back. Without the store it goes with the lease. */
+void daemon_unpublish(Daemon *daemon, const char *guest);
 /* Whether status/<this node>/<name> stands under the present lease. */
 gboolean daemon_published(Daemon *daemon, const char *name);
 gboolean daemon_lease_keep(Daemon *daemon, GError **error);

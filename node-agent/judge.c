@@ -80,6 +80,32 @@ static Verdict judge_growth(const JudgeFacts *facts, char **ret_stage, GError **
     return JUDGE_DONE;
 }
 
+/* Done when the new replica is in the record. There is no way back from here: what was given up is stale by now. */
+static Verdict judge_replacement(const JudgeFacts *facts, char **ret_stage, GError **error)
+{
+    const Operation *operation = facts->operation;
+    if (!facts->replacement || facts->replacement->superseded) {
+        g_set_error(error, HOLDFAST_ERROR, facts->replacement ? HOLDFAST_ERROR_FAILED : HOLDFAST_ERROR_NOT_FOUND,
+                    facts->replacement ? "%s: the replica on %s was replaced by another request meanwhile"
+                                       : "%s was deleted meanwhile (the replica on %s with it)",
+                    operation->target, operation->argument);
+        return JUDGE_FAILED;
+    }
+    if (facts->replacement->complete) {
+        return JUDGE_DONE;
+    }
+    *ret_stage = g_strdup(facts->replacement->stage);
+    if (operation->cancel_requested) {
+        g_set_error(
+            error, HOLDFAST_ERROR, HOLDFAST_ERROR_CANCELLED,
+            "no longer waited for: the old replica was given up when this began, and the new one on %s is built "
+            "all the same; 'holdfast guest replace-replica %s --from %s' puts it elsewhere",
+            operation->argument, target_name(operation), operation->argument);
+        return JUDGE_FAILED;
+    }
+    return JUDGE_WAIT;
+}
+
 /* What a dead driver leaves behind, and what to do about it. */
 static const struct {
     const char *kind, *remedy;
@@ -92,7 +118,7 @@ static const struct {
 };
 
 /* A stop that has begun must be carried through (the guest may be off already, and Pacemaker would start it again), and
- * a standby can go on from anywhere. The rest is tied to its node. */
+ * a standby or the removal of a node can go on from anywhere. The rest is tied to its node. */
 static Verdict judge_driven(const JudgeFacts *facts, GError **error)
 {
     const Operation *operation = facts->operation;
@@ -102,7 +128,8 @@ static Verdict judge_driven(const JudgeFacts *facts, GError **error)
     if (!facts->driver_gone) {
         return JUDGE_WAIT;
     }
-    if (!operation->cancel_requested && (begun_stop || g_str_equal(operation->kind, "node.standby"))) {
+    gboolean anywhere = g_str_equal(operation->kind, "node.standby") || g_str_equal(operation->kind, "node.remove");
+    if (!operation->cancel_requested && (begun_stop || anywhere)) {
         return JUDGE_TAKE_OVER;
     }
     for (gsize i = 0; i < G_N_ELEMENTS(leftovers); i++) {
@@ -127,6 +154,8 @@ Verdict judge(const JudgeFacts *facts, char **ret_stage, GError **error)
         verdict = judge_online(facts);
     } else if (g_str_equal(operation->kind, "volume.grow")) {
         verdict = judge_growth(facts, ret_stage, error);
+    } else if (g_str_equal(operation->kind, "guest.replace_replica")) {
+        return judge_replacement(facts, ret_stage, error);
     } else if (g_str_has_prefix(operation->kind, "guest.")) {
         verdict = judge_guest(facts, ret_stage, error);
     }

@@ -22,6 +22,7 @@ typedef struct {
     Node *node;
     gint64 node_revision;
     gint64 lock_lease, lock_revision;
+    gboolean gone; /* for good: what is being deleted waits for it no more */
 } Removal;
 
 static void removal_clear(Removal *removal)
@@ -71,14 +72,15 @@ static gboolean check_guests(const Removal *removal, GError **error)
         if (!guest) {
             return FALSE;
         }
-        if (guest_on_node(guest, removal->name)) {
+        if (guest_on_node(guest, removal->name) && !(removal->gone && guest->deleting)) {
             g_string_append_printf(names, "%s%s", names->len ? ", " : "", guest->name);
         }
     }
     if (entries && names->len) {
         return refuse(error, HOLDFAST_ERROR_REFUSED,
-                      "name: node '%s' holds replicas of %s: delete these guests or move their replicas first",
-                      removal->name, names->str);
+                      "name: node '%s' holds replicas of %s: delete these guests or move their replicas first; if the "
+                      "node is off for good, 'holdfast node remove %s --gone' builds them anew elsewhere",
+                      removal->name, names->str, removal->name);
     }
     return entries != NULL;
 }
@@ -190,9 +192,9 @@ static gboolean follow(const Removal *removal, GError **error)
 }
 
 gboolean node_remove(const SetupContext *context, Store *store, const char *self, const char *node, gboolean online,
-                     GError **error)
+                     gboolean gone, GError **error)
 {
-    g_auto(Removal) removal = {.context = context, .store = store, .name = node};
+    g_auto(Removal) removal = {.context = context, .store = store, .name = node, .gone = gone};
     g_autofree char *holder = g_strconcat("removal of ", node, NULL);
     g_autoptr(StoreTxn) txn = store_txn_new();
     if (strcmp(self, node) == 0) {

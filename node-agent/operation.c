@@ -294,6 +294,7 @@ static const struct {
 } drivers[] = {
     {"guest.migrate", drive_guest_migrate}, {"guest.stop", drive_guest_stop},   {"node.standby", drive_node_standby},
     {"image.import", drive_image_import},   {"fence.prove", drive_fence_prove}, {"guest.verify", drive_guest_verify},
+    {"node.remove", drive_node_remove},
 };
 
 void operation_drive(const char *key, gpointer user_data)

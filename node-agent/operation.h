@@ -49,6 +49,7 @@ void drive_node_standby(Daemon *daemon, Operation *operation);
 void drive_image_import(Daemon *daemon, Operation *operation);
 void drive_fence_prove(Daemon *daemon, Operation *operation);
 void drive_guest_verify(Daemon *daemon, Operation *operation);
+void drive_node_remove(Daemon *daemon, Operation *operation); /* of a node that is gone for good */
 
 /* Look at the cluster and end what is done, or can be done by nobody any more (node-agent/judge.h decides). For the one
  * node that judges. */

@@ -10,13 +10,18 @@
 
 #include <string.h>
 
-static gboolean record_is_ready(Daemon *daemon, const char *guest)
+static gboolean record_look(Daemon *daemon, const char *guest, Record *ret)
 {
-    Record record;
     char reason[200];
     g_autofree char *key = record_key(guest);
     g_autoptr(StoreEntry) entry = cache_get(daemon->cache, key);
-    return entry && record_decode(entry->value, &record, reason, sizeof(reason)) && record.state != RECORD_NEW;
+    return entry && record_decode(entry->value, ret, reason, sizeof(reason));
+}
+
+static gboolean record_is_ready(Daemon *daemon, const char *guest)
+{
+    Record record;
+    return record_look(daemon, guest, &record) && record.state != RECORD_NEW;
 }
 
 /* What the replicas' nodes say, as one line. */
@@ -123,6 +128,34 @@ static gboolean growth_look(Daemon *daemon, const Operation *operation, GrowProg
     return TRUE;
 }
 
+static GuestStatus *status_of(Daemon *daemon, const char *node, const char *guest)
+{
+    g_autofree char *key = g_strdup_printf("status/%s/guest/%s", node ? node : "", guest);
+    return cache_object(daemon->cache, &guest_status_type, key, NULL);
+}
+
+/* FALSE: the guest is gone. */
+static gboolean replacement_look(Daemon *daemon, const Operation *operation, const Guest *guest, ReplaceProgress *ret)
+{
+    Record record = {0};
+    const char *to = operation->argument ? operation->argument : "";
+    if (!guest || guest->deleting) {
+        return FALSE;
+    }
+    record_look(daemon, guest->name, &record);
+    g_autoptr(GuestStatus) keeper = status_of(daemon, guest_peer_node(guest, to), guest->name);
+    g_autoptr(GuestStatus) joining = status_of(daemon, to, guest->name);
+    *ret = replica_replace_progress(guest, &record, to, keeper, joining);
+    return TRUE;
+}
+
+static void progress_follow(Daemon *daemon, Operation *operation, gint64 done, gint64 total, const char *unit)
+{
+    if (operation->done != done || operation->total != total) {
+        operation_progress(daemon, operation, done, total, unit);
+    }
+}
+
 void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus *pacemaker)
 {
     g_autoptr(GError) error = NULL;
@@ -138,11 +171,16 @@ void operation_judge(Daemon *daemon, Operation *operation, const PacemakerStatus
     GrowProgress growth = {0};
     if (g_str_equal(operation->kind, "volume.grow") && growth_look(daemon, operation, &growth)) {
         facts.growth = &growth;
-        if (operation->done != growth.done || operation->total != growth.total) {
-            operation_progress(daemon, operation, growth.done, growth.total, "steps");
-        }
+        progress_follow(daemon, operation, growth.done, growth.total, "steps");
     }
     g_autofree char *growth_stage = growth.stage;
+    ReplaceProgress replacement = {0};
+    if (g_str_equal(operation->kind, "guest.replace_replica") &&
+        replacement_look(daemon, operation, guest, &replacement)) {
+        facts.replacement = &replacement;
+        progress_follow(daemon, operation, replacement.done, replacement.total, "bytes");
+    }
+    g_autofree char *replacement_stage = replacement.stage;
     switch (judge(&facts, &stage, &error)) {
     case JUDGE_WAIT:
         if (stage) {

@@ -10,6 +10,7 @@
 #include "node-agent/copy_choice.h"
 #include "node-agent/disk_care.h"
 #include "node-agent/record_doubt.h"
+#include "node-agent/replica_replace.h"
 #include "node-agent/store_care.h"
 #include "storage/lost_copy.h"
 #include "storage/record.h"
@@ -25,6 +26,7 @@ typedef struct {
     const VmmEngine *engine;
     char *run_folder;
     const char *id;
+    const json_t *arguments; /* borrowed */
 } PeerWork;
 
 /* A VMM that is here must be ours to touch: never one that runs. */
@@ -298,6 +300,11 @@ static json_t *replica_discard(PeerWork *work, GError **error)
     return copy_choice_discard_here(work->daemon, &work->set, work->manifest, error);
 }
 
+static json_t *replica_replace(PeerWork *work, GError **error)
+{
+    return replica_replace_here(work->daemon, work->manifest, work->arguments, error);
+}
+
 static const struct {
     const char *verb;
     json_t *(*run)(PeerWork *work, GError **error);
@@ -306,6 +313,7 @@ static const struct {
     {"migrate.go", migrate_go},           {"migrate.abort", migrate_abort}, {"drbd.outdate", drbd_outdate_here},
     {"disk.reattach", disk_reattach},     {"replica.mark", replica_mark},   {"replica.look", replica_look},
     {"replica.renew", replica_renew},     {"replica.force", replica_force}, {"replica.discard", replica_discard},
+    {"replica.replace", replica_replace},
 };
 
 json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GError **error)
@@ -333,6 +341,7 @@ json_t *peer_verb_run(Daemon *daemon, const char *verb, json_t *arguments, GErro
             .engine = guest_engine(&manifest->guest),
             .run_folder = run_folder,
             .id = json_string_value(json_object_get(arguments, "id")),
+            .arguments = arguments,
         };
         return verbs[i].run(&work, error);
     }

@@ -59,8 +59,14 @@ static gboolean project(Daemon *daemon)
     return TRUE;
 }
 
+/* A node that was removed for good has nothing to say any more. */
 static gboolean gone_on(Daemon *daemon, const char *node, const char *guest)
 {
+    g_autofree char *node_key = g_strconcat(STORE_ROOT "node/", node, NULL);
+    g_autoptr(StoreEntry) member = cache_get(daemon->cache, node_key);
+    if (!member) {
+        return TRUE;
+    }
     g_autofree char *key = g_strdup_printf("status/%s/guest/%s", node, guest);
     g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
     return status && status->gone;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One guest on this node: manifest, replica, gates, first data, what the running owner has to write into the in-sync
- * record (marks and clears), what follows from a disk that failed here, and removal. */
+ * One guest on this node: manifest, replica, gates, first data, what follows from a disk that failed here, and removal.
+ * What the running owner writes into the in-sync record is in reconcile_record.c. */
 #include "node-agent/reconcile.h"
+#include "node-agent/reconcile_guest_parts.h"
 
 #include "cluster/ocf/guest_run.h"
 #include "common/error.h"
@@ -16,11 +17,10 @@
 #include "node-agent/images.h"
 #include "node-agent/pool_care.h"
 #include "node-agent/record_doubt.h"
+#include "node-agent/replica_join.h"
 #include "node-agent/resync.h"
 #include "node-agent/store_care.h"
 #include "node-agent/volume_grow.h"
-#include "storage/lost_copy.h"
-#include "storage/record.h"
 #include "storage/split_brain.h"
 #include "vmm/network.h"
 
@@ -42,12 +42,12 @@ static char *replication_address(Daemon *daemon, const char *name, gint64 *ret_i
 }
 
 /* The manifest as it should be, from the store. NULL: something it needs is not in the store (yet). */
-static Manifest *manifest_build(Daemon *daemon, const char *name)
+static Manifest *manifest_build(Daemon *daemon, const char *name, gint64 *ret_revision)
 {
     g_autoptr(Manifest) manifest = object_new(&manifest_type);
     g_autofree char *key = g_strconcat("guest/", name, NULL);
     g_autofree char *volume_prefix = g_strdup_printf("volume/%s-", name);
-    g_autoptr(Guest) guest = cache_object(daemon->cache, &guest_type, key, NULL);
+    g_autoptr(Guest) guest = cache_object(daemon->cache, &guest_type, key, ret_revision);
     gint64 own_id = 0;
     if (!guest) {
         return NULL;
@@ -82,22 +82,6 @@ static Manifest *manifest_build(Daemon *daemon, const char *name)
         return NULL;
     }
     return g_steal_pointer(&manifest);
-}
-
-typedef struct {
-    Daemon *daemon;
-    Manifest *manifest;
-    VolumeSet set;
-    gboolean have_record;
-    Record record;
-    gint64 record_revision;
-    LostCopy lost;
-} GuestWork;
-
-static GuestStatus *peer_status(const GuestWork *work)
-{
-    g_autofree char *key = g_strdup_printf("status/%s/guest/%s", work->manifest->peer_node, work->manifest->guest.name);
-    return cache_object(work->daemon->cache, &guest_status_type, key, NULL);
 }
 
 static void status_publish(const GuestWork *work, gboolean ready, gboolean gone, const char *condition)
@@ -201,7 +185,7 @@ static gboolean initialise(GuestWork *work, GError **error)
         return TRUE;
     }
     if (work->manifest->peer_node) {
-        g_autoptr(GuestStatus) peer = peer_status(work);
+        g_autoptr(GuestStatus) peer = reconcile_peer_status(work);
         if (!peer || !peer->ready || !volume_set_is_connected(&work->set)) {
             return TRUE;
         }
@@ -221,159 +205,6 @@ static gboolean initialise(GuestWork *work, GError **error)
     g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
     daemon_event(daemon, "guest.initialised", object, "volumes are ready on %s%s%s", guest->nodes[0],
                  guest->nodes[1] ? " and " : "", guest->nodes[1] ? guest->nodes[1] : "");
-    return TRUE;
-}
-
-/* The record names us, in this life, as the running owner, and no hand-over stands: only then may we change who is in
- * sync. */
-static gboolean we_own_it(const GuestWork *work)
-{
-    return work->manifest->peer_node && work->have_record && work->record.state == RECORD_RUNNING &&
-           work->record.handover_to[0] == '\0' && !work->record.unconfirmed[0] &&
-           g_str_equal(work->record.owner, ident_node_name()) &&
-           g_str_equal(work->record.owner_boot_id, ident_boot_id());
-}
-
-static gboolean clear_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
-{
-    const GuestWork *work = user_data;
-    /* Against the very generation that was read before looking at DRBD: a mark in between makes this a new situation.
-     */
-    if (before->generation != work->record.generation) {
-        g_snprintf(reason, reason_size, "the record moved on");
-        return FALSE;
-    }
-    return record_clear(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason,
-                        reason_size);
-}
-
-/* Every volume is connected and UpToDate on both nodes while somebody writes to it: the two copies are one. */
-static gboolean copies_are_equal(const GuestWork *work, gboolean *ret_primary_here)
-{
-    *ret_primary_here = TRUE;
-    for (guint i = 0; i < work->manifest->volumes->len; i++) {
-        DrbdState state = {0};
-        if (!drbd_state_read(guest_minor(&work->manifest->guest, (int) i), &state, NULL) ||
-            !drbd_state_is_up_to_date_pair(&state) ||
-            (!g_str_equal(state.role, "Primary") && !g_str_equal(state.peer_role, "Primary"))) {
-            return FALSE;
-        }
-        *ret_primary_here &= g_str_equal(state.role, "Primary");
-    }
-    return TRUE;
-}
-
-/* Rule "clear": the resync is complete on every volume and we are the owner: both copies may be trusted again. A copy
- * whose disk had failed first loses its note, then enters the record: named there and yet unable to start it would be
- * no protection. So we wait until neither node has one; the peer's "ready" says so. FALSE: waiting. */
-static gboolean clear_after_resync(GuestWork *work)
-{
-    const Guest *guest = &work->manifest->guest;
-    const char *peer = work->manifest->peer_node;
-    gboolean primary_here = FALSE;
-    if (!we_own_it(work) ||
-        (record_is_in_sync(&work->record, peer) && record_is_in_sync(&work->record, ident_node_name())) ||
-        !copies_are_equal(work, &primary_here) || !primary_here) {
-        return TRUE;
-    }
-    g_autoptr(GuestStatus) status = peer_status(work);
-    if (work->lost.stands || !status || !status->ready) {
-        return FALSE;
-    }
-    g_autoptr(GError) error = NULL;
-    g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
-    if (record_update(work->daemon->store, guest->name, clear_rule, work, NULL, NULL, &error)) {
-        /* The black box knows these words (blackbox_fact.c). */
-        daemon_event(work->daemon, "guest.protected", object, "replica on %s is in sync again",
-                     record_is_in_sync(&work->record, peer) ? ident_node_name() : peer);
-    } else {
-        log_line(LOG_LEVEL_INFO, "guest '%s': the copies stay out of sync: %s", guest->name, error->message);
-    }
-    return TRUE;
-}
-
-static gboolean mark_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
-{
-    const GuestWork *work = user_data;
-    return record_mark(before, ident_node_name(), ident_boot_id(), work->manifest->peer_node, after, reason,
-                       reason_size);
-}
-
-/* A replica that leaves gracefully never calls the fence-peer handler here: DRBD knows its disk for Outdated and writes
- * go on. The record must say the same. An unknown peer disk is not ours to judge: that is the handler's case, with its
- * stronger conditions. */
-/* FALSE: it has to be done and could not be; to be tried again at once. */
-static gboolean mark_known_stale_peer(GuestWork *work)
-{
-    static const char *const stale[] = {"Outdated", "Inconsistent", "Diskless", "Failed", NULL};
-    const Guest *guest = &work->manifest->guest;
-    gboolean known_stale = FALSE, own_whole = TRUE;
-    if (!we_own_it(work) || !record_is_in_sync(&work->record, work->manifest->peer_node)) {
-        return TRUE;
-    }
-    for (guint i = 0; i < work->manifest->volumes->len; i++) {
-        DrbdState state = {0};
-        if (drbd_state_read(guest_minor(guest, (int) i), &state, NULL) && g_str_equal(state.role, "Primary")) {
-            known_stale |= g_strv_contains(stale, state.peer_disk);
-        }
-        own_whole &= g_str_equal(state.disk, "UpToDate");
-    }
-    g_autoptr(GError) error = NULL;
-    if (!known_stale || !own_whole ||
-        record_update(work->daemon->store, guest->name, mark_rule, work, NULL, NULL, &error)) {
-        return TRUE;
-    }
-    log_line(LOG_LEVEL_WARNING, "guest '%s': %s could not be recorded as out of sync: %s", guest->name,
-             work->manifest->peer_node, error->message);
-    return FALSE;
-}
-
-static gboolean self_rule(const Record *before, gpointer user_data, Record *after, char *reason, gsize reason_size)
-{
-    const GuestWork *work = user_data;
-    /* As with a clear: DRBD was looked at after this generation was read, so a mark in between makes it a new
-     * situation. */
-    if (before->generation != work->record.generation) {
-        g_snprintf(reason, reason_size, "the record moved on");
-        return FALSE;
-    }
-    RecordSelfFacts facts = {.node = ident_node_name(),
-                             .boot_id = ident_boot_id(),
-                             .peer = work->manifest->peer_node,
-                             .own_disk_lost = TRUE,
-                             .peer_up_to_date = TRUE};
-    return record_mark_self(before, &facts, after, reason, reason_size);
-}
-
-/* Rule "mark self": our own disk failed and the peer's copy serves the guest. Once the record says so the guest leaves
- * for the peer's node (leave_lost_disk.h). FALSE: it could not be written, to be tried again. */
-static gboolean mark_own_lost_disk(GuestWork *work)
-{
-    const Guest *guest = &work->manifest->guest;
-    gboolean lost = FALSE;
-    if (!we_own_it(work) || !record_is_in_sync(&work->record, ident_node_name())) {
-        return TRUE;
-    }
-    for (guint i = 0; i < work->manifest->volumes->len; i++) {
-        DrbdState state = {0};
-        if (!drbd_state_read(guest_minor(guest, (int) i), &state, NULL) || !g_str_equal(state.role, "Primary") ||
-            !g_str_equal(state.connection, "Connected") || !g_str_equal(state.peer_disk, "UpToDate")) {
-            return TRUE; /* the peer does not have everything: nothing better to say than what the record says */
-        }
-        lost |= g_str_equal(state.disk, "Failed") || g_str_equal(state.disk, "Diskless");
-    }
-    if (!lost) {
-        return TRUE;
-    }
-    g_autoptr(GError) error = NULL;
-    if (!record_update(work->daemon->store, guest->name, self_rule, work, NULL, NULL, &error)) {
-        log_line(LOG_LEVEL_WARNING, "guest '%s': the lost disk here could not be recorded: %s", guest->name,
-                 error->message);
-        return FALSE;
-    }
-    g_autofree char *object = g_strconcat("guest/", guest->name, NULL);
-    daemon_event(work->daemon, "guest.disk_lost", object, "a disk failed on %s, only the copy on %s is current",
-                 ident_node_name(), work->manifest->peer_node);
     return TRUE;
 }
 
@@ -402,7 +233,7 @@ static void lost_copy_follow(GuestWork *work)
     pool_care_notes(work->daemon, name, &work->lost);
     LostCopyFacts facts = {.has_peer = peer != NULL};
     if (work->lost.stands && !work->lost.held && peer) {
-        facts.copies_equal = copies_are_equal(work, &primary_here);
+        facts.copies_equal = reconcile_copies_are_equal(work, &primary_here);
         facts.record_known = record_read(work->daemon->store, name, &record, NULL, NULL);
         /* In doubt the truth may name either. */
         facts.named = facts.record_known && (record.unconfirmed[0] || record_is_in_sync(&record, ident_node_name()));
@@ -481,6 +312,14 @@ static void record_load(GuestWork *work)
     work->have_record = entry && record_decode(entry->value, &work->record, reason, sizeof(reason));
 }
 
+/* The replica here is being built anew in another's place. What the record counts on is complete, whatever else a store
+ * that was restored says. */
+static gboolean joins_here(const GuestWork *work)
+{
+    return g_strcmp0(work->manifest->guest.joining, work->daemon->config->node) == 0 && work->have_record &&
+           !record_is_in_sync(&work->record, work->daemon->config->node);
+}
+
 /* Under the guest's lock, since the OCF agent's start and a migration's target side touch the same devices. */
 static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError **error)
 {
@@ -490,13 +329,71 @@ static gboolean replica_converge(const GuestWork *work, gboolean is_new, GError 
         return holdfast_error_fail(error, HOLDFAST_ERROR_BUSY, "the disk of %s hangs without an error",
                                    ident_node_name());
     }
-    return lock >= 0 && volume_set_converge(&work->set, is_new, error);
+    gboolean joins = joins_here(work);
+    return lock >= 0 && (!joins || replica_join_prepare(work->daemon, &work->set, error)) &&
+           volume_set_converge(&work->set, is_new || joins, error);
 }
 
 static gboolean grow_follow(const GuestWork *work, GError **error)
 {
     g_autofree char *run_folder = guest_run_folder(work->manifest->guest.name);
     return volume_grow_follow(&work->set, guest_engine(&work->manifest->guest), run_folder, error);
+}
+
+/* A replica gets another peer only when one of the two is being built anew. A document that says otherwise (of a store
+ * that was restored to before a replacement) is not followed: DRBD could take the old copy for nearly equal. Nor is any
+ * before such a store is confirmed and the record believed. */
+static char *peer_change_refusal(const GuestWork *work, gboolean held)
+{
+    const Guest *guest = &work->manifest->guest;
+    const char *peer = work->manifest->peer_node;
+    g_autoptr(Manifest) before = manifest_read(guest->name, NULL);
+    if (!before || !before->peer_node || !peer || g_str_equal(before->peer_node, peer) ||
+        g_strcmp0(before->guest.uuid, guest->uuid) != 0) {
+        return NULL;
+    }
+    if (held || (work->have_record && work->record.unconfirmed[0])) {
+        return g_strdup_printf(
+            "the other replica was on %s, and the rescued or restored store says %s: this replica is "
+            "left as it is until store and record are confirmed",
+            before->peer_node, peer);
+    }
+    if (g_strcmp0(guest->joining, peer) == 0 || joins_here(work)) {
+        return NULL;
+    }
+    return g_strdup_printf(
+        "the other replica was on %s, and the store says %s without a new one being built there: this "
+        "replica is left as it is; 'holdfast guest replace-replica %s --from %s' builds one anew",
+        before->peer_node, peer, guest->name, peer);
+}
+
+/* Whether DRBD here still has another peer than the guest's document names: then nothing that it says of its peer may
+ * be recorded, and the next converge parts from it. Also when that cannot be seen. */
+static gboolean has_other_peer(const GuestWork *work)
+{
+    DrbdResource resource = volume_set_resource(&work->set);
+    g_autoptr(GError) error = NULL;
+    gboolean other = TRUE;
+    if (!drbd_peer_is_other(&resource, &other, &error)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
+        return TRUE;
+    }
+    return other;
+}
+
+/* What is written into the record, and what follows from it. FALSE: to be tried again. */
+static gboolean record_follow(GuestWork *work)
+{
+    if (has_other_peer(work)) {
+        lost_copy_look(LOST_COPY_ROOT, work->manifest->guest.name, ident_boot_id(), &work->lost);
+        return FALSE;
+    }
+    /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
+    gboolean recorded = reconcile_mark_known_stale_peer(work) && reconcile_mark_own_lost_disk(work);
+    leave_lost_disk(work->daemon, work->manifest, &work->record);
+    give_way(work->daemon, &work->set, work->manifest->peer_node, &work->record);
+    lost_copy_follow(work);
+    return recorded;
 }
 
 /* TRUE: everything is as it should be. */
@@ -506,8 +403,12 @@ static gboolean converge(GuestWork *work)
     /* Sizes and networks of before the truth must not reach the guest: until the store is confirmed it starts from the
      * manifest that is here. */
     gboolean held = store_care_is_held(work->daemon);
-    if (!held && !manifest_write(work->manifest, &error)) {
-        status_publish(work, FALSE, FALSE, error->message);
+    g_autofree char *refusal = peer_change_refusal(work, held);
+    if (refusal && work->have_record) {
+        record_doubt_follow(work->daemon, work->manifest, &work->record); /* that rests on what is here alone */
+    }
+    if (refusal || (!held && !manifest_write(work->manifest, &error))) {
+        status_publish(work, FALSE, FALSE, refusal ? refusal : error->message);
         return FALSE;
     }
     if (!work->have_record) {
@@ -517,11 +418,7 @@ static gboolean converge(GuestWork *work)
     /* In doubt it may have been initialised since, and making its volumes again would overwrite them. */
     gboolean is_new = work->record.state == RECORD_NEW && !work->record.unconfirmed[0];
     record_doubt_follow(work->daemon, work->manifest, &work->record);
-    /* First of all: until it is recorded, a fail-over may choose that peer, or come back to the disk that failed. */
-    gboolean recorded = mark_known_stale_peer(work) && mark_own_lost_disk(work);
-    leave_lost_disk(work->daemon, work->manifest, &work->record);
-    give_way(work->daemon, &work->set, work->manifest->peer_node, &work->record);
-    lost_copy_follow(work);
+    gboolean recorded = record_follow(work);
     g_autofree char *choice_text = NULL;
     work->set.unconnected = copy_choice_is_awaited(work->manifest, &work->record, &choice_text) ||
                             await_mark(work->daemon, work->manifest, work->set.detached);
@@ -538,7 +435,7 @@ static gboolean converge(GuestWork *work)
         ready = initialise(work, &error);
         status_publish(work, TRUE, FALSE, error ? error->message : NULL);
     }
-    recorded = recorded && (!ready || clear_after_resync(work));
+    recorded = recorded && (!ready || reconcile_clear_after_resync(work));
     if (error && !lost_text && !choice_text) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", work->manifest->guest.name, error->message);
     }
@@ -603,8 +500,14 @@ void reconcile_guest(const char *key, gpointer user_data)
     Daemon *daemon = user_data;
     const char *name = key + strlen("guest/");
     GuestWork work = {.daemon = daemon};
-    g_autoptr(Manifest) manifest = manifest_build(daemon, name);
+    g_autoptr(Manifest) manifest = manifest_build(daemon, name, &work.guest_revision);
+    g_autofree char *guest_key = g_strconcat(STORE_ROOT, key, NULL);
+    g_autoptr(StoreEntry) stored = manifest ? NULL : cache_get(daemon->cache, guest_key);
+    if (!manifest && stored) {
+        return; /* something that it needs is not there yet */
+    }
     if (!manifest || !guest_on_node(&manifest->guest, daemon->config->node)) {
+        replica_leave(daemon, name);
         return;
     }
     work.manifest = manifest;

@@ -14,6 +14,7 @@
 #include "node-agent/fence_secrets.h"
 #include "node-agent/images.h"
 #include "node-agent/pool_care.h"
+#include "node-agent/replica_join.h"
 #include "node-agent/setup/context.h"
 #include "node-agent/store_care.h"
 #include "node-agent/witness.h"
@@ -221,6 +222,7 @@ void reconcile_node(const char *key G_GNUC_UNUSED, gpointer user_data)
     fence_secrets_follow(daemon);
     bridges_ensure(daemon);
     images_collect(daemon);
+    replica_leftovers_follow(daemon);
     if (status_is_due(daemon)) {
         status_publish(daemon);
     }

@@ -13,8 +13,8 @@ gboolean verb_is_for_root(const char *name)
 
 json_t *verb_run(Daemon *daemon, const char *name, json_t *arguments, const char *user, GError **error)
 {
-    static const Verb *const tables[] = {verbs_guest, verbs_node,   verbs_fence, verbs_incident,
-                                         verbs_other, verbs_record, verbs_store};
+    static const Verb *const tables[] = {verbs_guest,    verbs_replace, verbs_node,   verbs_fence,
+                                         verbs_incident, verbs_other,   verbs_record, verbs_store};
     g_autoptr(json_t) empty = json_object();
     VerbCall call = {.daemon = daemon, .arguments = arguments ? arguments : empty, .user = user ? user : "local"};
     if (!json_is_object(call.arguments)) {

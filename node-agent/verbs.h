@@ -21,8 +21,8 @@ typedef struct {
 } Verb;
 
 /* One table per file, each ends with a NULL name. */
-extern const Verb verbs_guest[], verbs_node[], verbs_fence[], verbs_incident[], verbs_other[], verbs_record[],
-    verbs_store[];
+extern const Verb verbs_guest[], verbs_replace[], verbs_node[], verbs_fence[], verbs_incident[], verbs_other[],
+    verbs_record[], verbs_store[];
 
 /* Whether only root may call it: verbs that write what decides about data. Everything else is for the API, too. */
 gboolean verb_is_for_root(const char *name);
@@ -38,5 +38,9 @@ gpointer verb_object(const VerbCall *call, const JsonStruct *type, const char *k
 gboolean verb_confirmed(const VerbCall *call, const char *wanted, GError **error);
 /* BUSY when an operation on `target` is running already; its text names that operation. */
 gboolean verb_target_free(const VerbCall *call, const char *target, GError **error);
+/* The guest named by the call, free for a new operation: BUSY when it is being deleted or has one. */
+Guest *verb_guest_for_change(const VerbCall *call, gint64 *ret_revision, char **ret_target, GError **error);
+/* BUSY while a volume of it grows: a disk must not change its size between two VMMs or two replicas. */
+gboolean verb_volumes_free(const VerbCall *call, const Guest *guest, GError **error);
 /* Start an operation: store it, kick its driver, return its view. Steals the operation. */
 json_t *verb_operation(const VerbCall *call, Operation *operation, GError **error);

@@ -146,8 +146,7 @@ static json_t *guest_change(const VerbCall *call, const Guest *guest, gint64 rev
     return store_txn_commit(call->daemon->store, txn, NULL, error) ? operation_view(owned) : NULL;
 }
 
-/* The guest named by the call, free for a new operation. */
-static Guest *guest_for_change(const VerbCall *call, gint64 *ret_revision, char **ret_target, GError **error)
+Guest *verb_guest_for_change(const VerbCall *call, gint64 *ret_revision, char **ret_target, GError **error)
 {
     g_autoptr(Guest) guest = verb_object(call, &guest_type, "guest", ret_revision, error);
     if (!guest) {
@@ -181,7 +180,7 @@ static json_t *guest_start(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autofree char *target = NULL;
-    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    g_autoptr(Guest) guest = verb_guest_for_change(call, &revision, &target, error);
     if (!guest || !start_is_admitted(call, guest, error)) {
         return NULL;
     }
@@ -280,7 +279,7 @@ static json_t *guest_stop(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autofree char *target = NULL, *storage = NULL;
-    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    g_autoptr(Guest) guest = verb_guest_for_change(call, &revision, &target, error);
     if (!guest) {
         return NULL;
     }
@@ -292,8 +291,7 @@ static json_t *guest_stop(const VerbCall *call, GError **error)
         error);
 }
 
-/* A disk must not change its size between the two VMMs of a migration. */
-static gboolean volumes_are_free(const VerbCall *call, const Guest *guest, GError **error)
+gboolean verb_volumes_free(const VerbCall *call, const Guest *guest, GError **error)
 {
     for (guint i = 0; i < guest->spec.volumes->len; i++) {
         g_autofree char *target = g_strdup_printf("volume/%s-%u", guest->name, i);
@@ -309,8 +307,8 @@ static json_t *guest_migrate(const VerbCall *call, GError **error)
     gint64 revision = 0;
     g_autofree char *target = NULL, *storage = NULL;
     const char *to = verb_string(call, "node", error);
-    g_autoptr(Guest) guest = to ? guest_for_change(call, &revision, &target, error) : NULL;
-    if (!guest || !volumes_are_free(call, guest, error)) {
+    g_autoptr(Guest) guest = to ? verb_guest_for_change(call, &revision, &target, error) : NULL;
+    if (!guest || !verb_volumes_free(call, guest, error)) {
         return NULL;
     }
     g_autofree char *node_key = g_strconcat("node/", to, NULL);
@@ -363,7 +361,7 @@ static json_t *guest_delete(const VerbCall *call, GError **error)
 {
     gint64 revision = 0;
     g_autofree char *target = NULL, *storage = NULL;
-    g_autoptr(Guest) guest = guest_for_change(call, &revision, &target, error);
+    g_autoptr(Guest) guest = verb_guest_for_change(call, &revision, &target, error);
     if (!guest) {
         return NULL;
     }

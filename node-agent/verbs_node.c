@@ -5,6 +5,7 @@
 #include "common/error.h"
 #include "node-agent/join.h"
 #include "node-agent/join_witness.h"
+#include "node-agent/node_gone.h"
 #include "node-agent/operation.h"
 #include "node-agent/node_remove.h"
 #include "node-agent/views.h"
@@ -64,12 +65,28 @@ static gboolean member_remove(const VerbCall *call, const char *name, GError **e
         return witness_remove(setup_context_default(), call->daemon->store, name, error);
     }
     return node_remove(setup_context_default(), call->daemon->store, call->daemon->config->node, name,
-                       daemon_node_online(call->daemon, name), error);
+                       daemon_node_online(call->daemon, name), FALSE, error);
+}
+
+/* A node that is off for good: its replicas are built anew elsewhere first, which takes as long as it takes. */
+static json_t *node_remove_gone(const VerbCall *call, GError **error)
+{
+    g_autoptr(Node) node = verb_object(call, &node_type, "node", NULL, error);
+    if (!node) {
+        return NULL;
+    }
+    g_autofree char *target = g_strconcat("node/", node->name, NULL);
+    return verb_target_free(call, target, error) && node_gone_check(call->daemon, node->name, error)
+               ? verb_operation(call, operation_new("node.remove", target, "gone", call->daemon->config->node), error)
+               : NULL;
 }
 
 static json_t *node_remove_verb(const VerbCall *call, GError **error)
 {
     const char *name = verb_string(call, "name", error);
+    if (name && json_is_true(json_object_get(call->arguments, "gone"))) {
+        return node_remove_gone(call, error);
+    }
     if (!name || !member_remove(call, name, error)) {
         return NULL;
     }

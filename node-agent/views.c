@@ -204,6 +204,13 @@ static char *protection(Daemon *daemon, const Guest *guest, const Record *record
     if (guest->spec.replicas < 2) {
         return g_strdup("one replica only: not protected against the loss of its node");
     }
+    if (in_sync < 2 && guest->joining) {
+        g_autofree char *resync = resync_text_of_guest(daemon, guest);
+        return g_strdup_printf(
+            "a new replica is being built on %s%s%s%s: until it is complete the guest depends on the "
+            "other one alone",
+            guest->joining, resync ? " (" : "", resync ? resync : "", resync ? ")" : "");
+    }
     if (in_sync < 2) {
         g_autofree char *resync = resync_text_of_guest(daemon, guest);
         return g_strdup_printf("one replica is out of sync%s%s%s: the guest depends on the other one alone until the "
@@ -251,6 +258,21 @@ static void add_restart_limit(json_t *conditions, const Guest *guest, const Pace
     }
 }
 
+/* What is left of replicas that were given up, on nodes that are there. */
+static void add_old_replicas(json_t *conditions, Daemon *daemon, const Guest *guest)
+{
+    g_autoptr(GPtrArray) nodes = cache_objects(daemon->cache, &node_type, "node/");
+    for (guint i = 0; i < nodes->len; i++) {
+        const char *node = ((const Node *) nodes->pdata[i])->name;
+        g_autofree char *key = g_strdup_printf("status/%s/guest/%s", node, guest->name);
+        g_autoptr(GuestStatus) status =
+            guest_on_node(guest, node) ? NULL : cache_object(daemon->cache, &guest_status_type, key, NULL);
+        if (status && status->condition && *status->condition) {
+            json_array_append_new(conditions, json_sprintf("%s: %s", node, status->condition));
+        }
+    }
+}
+
 static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Record *record,
                                 const PacemakerStatus *pacemaker)
 {
@@ -269,6 +291,7 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Record
             json_array_append_new(conditions, json_sprintf("%s: %s", *node, status->condition));
         }
     }
+    add_old_replicas(conditions, daemon, guest);
     add_restart_limit(conditions, guest, pacemaker);
     g_autofree char *verified_key = g_strconcat(VERIFIED_PREFIX, guest->name, NULL);
     g_autoptr(Verification) verified = cache_object(daemon->cache, &verification_type, verified_key, NULL);
@@ -335,9 +358,9 @@ json_t *view_guest(Daemon *daemon, const Guest *guest, gint64 revision, const Pa
     for (char **node = guest->nodes; node && *node; node++) {
         json_array_append_new(nodes, json_string(*node));
     }
-    return json_pack("{s:s,s:s?,s:s?,s:I,s:o,s:o,s:o}", "name", guest->name, "uuid", guest->uuid, "created_at",
-                     guest->created_at, "revision", (json_int_t) revision, "nodes", nodes, "spec",
-                     spec_view(&guest->spec), "status", guest_status_view(daemon, guest, pacemaker));
+    return json_pack("{s:s,s:s?,s:s?,s:I,s:o,s:s?,s:o,s:o}", "name", guest->name, "uuid", guest->uuid, "created_at",
+                     guest->created_at, "revision", (json_int_t) revision, "nodes", nodes, "joining", guest->joining,
+                     "spec", spec_view(&guest->spec), "status", guest_status_view(daemon, guest, pacemaker));
 }
 
 static void add_problem(json_t *problems, const char *format, ...) G_GNUC_PRINTF(2, 3);

@@ -22,6 +22,8 @@
 #define META_TIMEOUT_MS 60000 /* create-md writes the bitmap: 32 KiB per GiB */
 #define DOWN_TIMEOUT_MS 10000
 #define FORCE_TIMEOUT_MS 2000 /* it waits for the disk; what matters has happened by then */
+#define DISCONNECT_WAIT_US (2 * G_USEC_PER_SEC)
+#define DISCONNECT_PAUSE_US (50 * 1000)
 #define HELPER_PARAMETER "/sys/module/drbd/parameters/usermode_helper"
 
 char *drbd_resource_name(const Guest *guest)
@@ -204,6 +206,92 @@ static void endpoints(const DrbdResource *r, char **ret_local, char **ret_remote
     *ret_remote = g_strdup_printf("ipv4:%s:%d", r->peer_address, port);
 }
 
+/* What is not shown is not held against it: a text that a newer drbdsetup prints otherwise must not cut connections. */
+static gboolean is_set_up_with(const DrbdShow *show, const DrbdResource *r, const char *remote)
+{
+    return (!show->remote[0] || strcmp(show->remote, remote) == 0) &&
+           (!show->secret[0] || g_strcmp0(show->secret, r->guest->drbd_secret) == 0);
+}
+
+/* A replica is given a new peer only when that one is built anew (guest->joining). DRBD 8.4 keeps one bitmap for one
+ * peer: an old replica that came back into this place could be taken for nearly equal by its data generations, with the
+ * bits of the blocks that it lacks cleared meanwhile for another. While the old peer is what the guest depends on it is
+ * not left either. */
+static gboolean may_leave_peer(const DrbdResource *r, const DrbdShow *show, GError **error)
+{
+    if (g_strcmp0(r->guest->joining, r->peer) != 0) {
+        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
+                    "guest '%s': the replica on %s is set up with the one at %s and not with that on %s, and no new "
+                    "replica is being built there: it is left as it is",
+                    r->guest->name, r->node, show->remote, r->peer);
+        return FALSE;
+    }
+    for (int i = 0; i < r->n_volumes; i++) {
+        DrbdState state;
+        if (!drbd_state_read(guest_minor(r->guest, i), &state, error)) {
+            return FALSE;
+        }
+        gboolean primary = strcmp(state.role, "Primary") == 0;
+        const char *why = state.suspended                                  ? "its I/O is frozen"
+                          : primary && strcmp(state.disk, "UpToDate") != 0 ? "its own disk is not UpToDate"
+                          : strcmp(state.peer_role, "Primary") == 0        ? "that one is Primary"
+                                                                           : NULL;
+        if (why) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
+                        "guest '%s': volume %d on %s is not parted from the replica at %s: %s", r->guest->name, i,
+                        r->node, show->remote, why);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+/* `disconnect` returns a moment before the kernel has forgotten the addresses. */
+static gboolean wait_unconfigured(const DrbdResource *r, GError **error)
+{
+    gint64 end_us = g_get_monotonic_time() + DISCONNECT_WAIT_US;
+    DrbdShow show;
+    for (;;) {
+        if (!drbd_show(r, &show, error)) {
+            return FALSE;
+        }
+        if (!show.net) {
+            return TRUE;
+        }
+        if (g_get_monotonic_time() > end_us) {
+            g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_TIMEOUT,
+                        "guest '%s': DRBD does not let go of the replica at %s", r->guest->name, show.remote);
+            return FALSE;
+        }
+        g_usleep(DISCONNECT_PAUSE_US);
+    }
+}
+
+static gboolean leave_peer(const DrbdResource *r, const DrbdShow *show, const char *local, GError **error)
+{
+    return may_leave_peer(r, show, error) &&
+           process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "disconnect", local, show->remote,
+                        NULL) &&
+           wait_unconfigured(r, error);
+}
+
+gboolean drbd_peer_is_other(const DrbdResource *r, gboolean *ret, GError **error)
+{
+    g_autofree char *local = NULL;
+    g_autofree char *remote = NULL;
+    DrbdShow show;
+    *ret = FALSE;
+    if (!r->peer) {
+        return TRUE;
+    }
+    if (!drbd_show(r, &show, error)) {
+        return FALSE;
+    }
+    endpoints(r, &local, &remote);
+    *ret = show.net && !is_set_up_with(&show, r, remote);
+    return TRUE;
+}
+
 gboolean drbd_connect(const DrbdResource *r, GError **error)
 {
     DrbdShow show;
@@ -213,13 +301,16 @@ gboolean drbd_connect(const DrbdResource *r, GError **error)
     if (!drbd_show(r, &show, error)) {
         return FALSE;
     }
-    if (show.net) {
-        return TRUE;
-    }
     g_autofree char *name = drbd_resource_name(r->guest);
     g_autofree char *local = NULL;
     g_autofree char *remote = NULL;
     endpoints(r, &local, &remote);
+    if (show.net && is_set_up_with(&show, r, remote)) {
+        return TRUE;
+    }
+    if (show.net && !leave_peer(r, &show, local, error)) {
+        return FALSE;
+    }
     g_autofree char *secret = g_strconcat("--shared-secret=", r->guest->drbd_secret, NULL);
     /* The peer is found dead after ping-int 2 s + ping-timeout 0.5 s, a hanging one after timeout 1.5 s x ko-count 3.
      * The kernel wants timeout < ping-int and < connect-int. No automatic split-brain repair ever: DRBD would choose by
@@ -246,7 +337,8 @@ gboolean drbd_disconnect(const DrbdResource *r, GError **error)
     g_autofree char *local = NULL;
     g_autofree char *remote = NULL;
     endpoints(r, &local, &remote);
-    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "disconnect", local, remote, NULL);
+    return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "disconnect", local,
+                        show.remote[0] ? show.remote : remote, NULL);
 }
 
 gboolean drbd_disconnect_force(const DrbdResource *r, GError **error)

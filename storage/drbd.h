@@ -41,7 +41,12 @@ gboolean drbd_metadata_create(const DrbdResource *r, int index, const char *lv_p
                               GError **error); /* only if there is none: never over existing metadata */
 gboolean drbd_attach(const DrbdResource *r, int index, const char *lv_path,
                      GError **error); /* new-resource, new-minor, apply-al, attach */
+/* Connect with r->peer. A connection that is set up with another node is ended first, but only for a peer that is built
+ * anew (guest->joining): else REFUSED; BUSY while the other one is still needed. */
 gboolean drbd_connect(const DrbdResource *r, GError **error);
+/* Whether the kernel's connection, up or trying, is with another node or of another time than `r` says: then what DRBD
+ * says of its peer says nothing about r->peer. */
+gboolean drbd_peer_is_other(const DrbdResource *r, gboolean *ret, GError **error);
 gboolean drbd_disconnect(const DrbdResource *r, GError **error);
 /* Cut the connection of a Secondary, unlike an orderly disconnect so that the Primary freezes until that is recorded.
  * Not while its disk hangs: drbdsetup would wait for the disk, and every other drbdsetup of this node for that one. Had

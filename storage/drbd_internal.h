@@ -10,7 +10,9 @@
 
 typedef struct {
     gboolean exists; /* new-resource was done */
-    gboolean net;    /* connect was done, and no disconnect or protocol error since */
+    gboolean net;    /* connect was done, and no disconnect or protocol error since; then with whom: */
+    char remote[64]; /* "ipv4:10.0.0.2:7801", as given to `connect` */
+    char secret[72]; /* empty: not shown */
     gboolean protocol_c;
     struct {
         int minor; /* -1: no such volume */

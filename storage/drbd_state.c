@@ -113,6 +113,7 @@ void drbd_show_parse(const char *text, DrbdShow *ret)
         ret->volumes[i].minor = -1;
     }
     int volume = -1;
+    gboolean remote = FALSE;
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
     for (int i = 0; lines[i]; i++) {
         const char *line = g_strstrip(lines[i]);
@@ -121,7 +122,13 @@ void drbd_show_parse(const char *text, DrbdShow *ret)
         if (g_str_has_prefix(line, "resource ")) {
             ret->exists = TRUE;
         } else if (g_str_has_prefix(line, "_remote_host ")) {
-            ret->net = TRUE;
+            ret->net = remote = TRUE;
+        } else if (g_str_has_prefix(line, "_this_host ")) {
+            remote = FALSE;
+        } else if (remote && sscanf(line, "address ipv4 %63[^;]", value) == 1) {
+            g_snprintf(ret->remote, sizeof(ret->remote), "ipv4:%s", value);
+        } else if (sscanf(line, "shared-secret \"%63[^\"]", value) == 1) {
+            g_strlcpy(ret->secret, value, sizeof(ret->secret));
         } else if (sscanf(line, "protocol %63[^;]", value) == 1) {
             ret->protocol_c = strcmp(value, "C") == 0;
         } else if (sscanf(line, "volume %d {", &number) == 1) {

@@ -297,25 +297,20 @@ static gboolean pool_must_have_room(const json_t *rows, const char *lv, gint64 s
 }
 
 static gboolean lv_create(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag,
-                          GError **error)
+                          const char *more_tag, GError **error)
 {
     g_autofree char *size_text = g_strdup_printf("%" G_GINT64_FORMAT "b", round_up(size_bytes, EXTENT));
-    const char *argv[] = {"/sbin/lvcreate",
-                          "--yes",
-                          "--wipesignatures",
-                          "n",
-                          "--type",
-                          "thin",
-                          "--name",
-                          lv,
-                          "--virtualsize",
-                          size_text,
-                          "--thinpool",
-                          POOL_LV,
-                          tag ? "--addtag" : POOL_VG,
-                          tag ? tag : NULL,
-                          tag ? POOL_VG : NULL,
-                          NULL};
+    const char *argv[20] = {"/sbin/lvcreate", "--yes", "--wipesignatures", "n",       "--type",     "thin",
+                            "--name",         lv,      "--virtualsize",    size_text, "--thinpool", POOL_LV};
+    int n = 12;
+    const char *tags[] = {tag, more_tag};
+    for (gsize i = 0; i < G_N_ELEMENTS(tags); i++) {
+        if (tags[i]) {
+            argv[n++] = "--addtag";
+            argv[n++] = tags[i];
+        }
+    }
+    argv[n] = POOL_VG;
     return process_run_ok(runner, argv, NULL, CHANGE_TIMEOUT_MS, NULL, error);
 }
 
@@ -342,8 +337,23 @@ static gboolean lv_missing(const char *lv, GError **error)
     return FALSE;
 }
 
+gboolean pool_lv_look(const ProcessRunner *runner, const char *lv, const char *const *tags, gboolean *ret_present,
+                      gboolean *ret_tagged, GError **error)
+{
+    g_autoptr(json_t) rows = lv_rows(runner, error);
+    if (!rows) {
+        return FALSE;
+    }
+    const json_t *row = lv_find(rows, lv);
+    *ret_present = *ret_tagged = row != NULL;
+    for (; row && *tags; tags++) {
+        *ret_tagged &= row_has_tag(row, *tags);
+    }
+    return TRUE;
+}
+
 gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag,
-                          gboolean may_create, gboolean *ret_created, GError **error)
+                          const char *more_tag, gboolean may_create, gboolean *ret_created, GError **error)
 {
     g_autoptr(json_t) rows = lv_rows(runner, error);
     if (!rows) {
@@ -354,9 +364,9 @@ gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 si
         *ret_created = !row;
     }
     if (!row) {
-        return may_create
-                   ? pool_must_have_room(rows, lv, size_bytes, error) && lv_create(runner, lv, size_bytes, tag, error)
-                   : lv_missing(lv, error);
+        return may_create ? pool_must_have_room(rows, lv, size_bytes, error) &&
+                                lv_create(runner, lv, size_bytes, tag, more_tag, error)
+                          : lv_missing(lv, error);
     }
     if (tag && !row_has_tag(row, tag)) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
@@ -381,7 +391,7 @@ gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 si
 gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created,
                         GError **error)
 {
-    return pool_lv_converge(runner, lv, size_bytes, NULL, TRUE, ret_created, error);
+    return pool_lv_converge(runner, lv, size_bytes, NULL, NULL, TRUE, ret_created, error);
 }
 
 gboolean pool_lv_activate(const ProcessRunner *runner, const char *lv, GError **error)

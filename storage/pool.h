@@ -30,9 +30,12 @@ gboolean pool_usage(const ProcessRunner *runner, PoolUsage *ret, GError **error)
 gboolean pool_lv_ensure(const ProcessRunner *runner, const char *lv, gint64 size_bytes, gboolean *ret_created,
                         GError **error);
 /* The general form, for volume.c: the LV must carry `tag` (NULL: any) or it is somebody else's (REFUSED), and a new one
- * gets it; without may_create a missing one is NOT_FOUND. */
+ * gets it, and `more_tag` (NULL: none) with it; without may_create a missing one is NOT_FOUND. */
 gboolean pool_lv_converge(const ProcessRunner *runner, const char *lv, gint64 size_bytes, const char *tag,
-                          gboolean may_create, gboolean *ret_created, GError **error);
+                          const char *more_tag, gboolean may_create, gboolean *ret_created, GError **error);
+/* Whether the LV is there, and whether it carries all of `tags` (NULL-terminated). */
+gboolean pool_lv_look(const ProcessRunner *runner, const char *lv, const char *const *tags, gboolean *ret_present,
+                      gboolean *ret_tagged, GError **error);
 gboolean pool_lv_activate(const ProcessRunner *runner, const char *lv, GError **error); /* NOT_FOUND */
 gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **error);   /* absent is fine */
 /* Thin snapshot of a thin LV, not activated; idempotent by its name. NOT_FOUND, NO_SPACE above 90 % use. */

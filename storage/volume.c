@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The volumes of one guest on this node.
  *
- * The rule this file keeps: while the record is not RECORD_NEW the only thing it ever makes anew is what holds no data
- * (gates, kernel objects). A missing LV or missing metadata is then a lost replica, reported and left alone. */
+ * The rule this file keeps: unless the caller says so (`may_make`) the only thing it ever makes anew is what holds no
+ * data (gates, kernel objects). A missing LV or missing metadata is then a lost replica, reported and left alone. */
 #include "storage/volume.h"
 
 #include "common/error.h"
@@ -131,18 +131,19 @@ static gboolean replica_lost(const char *lv, GError *problem, GError **error)
     return FALSE;
 }
 
-static gboolean volume_converge(const VolumeSet *set, guint index, gboolean record_new, GError **error)
+static gboolean volume_converge(const VolumeSet *set, guint index, gboolean may_make, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
     g_autofree char *lv = lv_of(set, index);
     g_autofree char *lv_path = pool_lv_path(lv);
     g_autofree char *tag = g_strconcat("hf-uuid-", set->guest->uuid, NULL);
+    g_autofree char *join_tag = volume_set_join_tag(set);
     GError *problem = NULL;
-    if (!pool_lv_converge(set->runner, lv, pool_lv_size_bytes(volume_at(set, index)->size_bytes), tag, record_new, NULL,
-                          &problem)) {
-        return record_new ? (g_propagate_error(error, problem), FALSE) : replica_lost(lv, problem, error);
+    if (!pool_lv_converge(set->runner, lv, pool_lv_size_bytes(volume_at(set, index)->size_bytes), tag, join_tag,
+                          may_make, NULL, &problem)) {
+        return may_make ? (g_propagate_error(error, problem), FALSE) : replica_lost(lv, problem, error);
     }
-    return (!record_new || drbd_metadata_create(&r, (int) index, lv_path, error)) &&
+    return (!may_make || drbd_metadata_create(&r, (int) index, lv_path, error)) &&
            drbd_attach(&r, (int) index, lv_path, error) && gate_converge(set, index, error);
 }
 
@@ -201,7 +202,7 @@ static gboolean detached_converge(const VolumeSet *set, GError **error)
     return FALSE;
 }
 
-gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError **error)
+gboolean volume_set_converge(const VolumeSet *set, gboolean may_make, GError **error)
 {
     DrbdResource r = volume_set_resource(set);
     if (!set_check(set, error)) {
@@ -211,7 +212,7 @@ gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError *
         return detached_converge(set, error);
     }
     for (guint i = 0; i < set->volumes->len; i++) {
-        if (!volume_converge(set, i, record_new, error)) {
+        if (!volume_converge(set, i, may_make, error)) {
             return FALSE;
         }
     }

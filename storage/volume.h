@@ -21,10 +21,10 @@ typedef struct {
     gboolean detached;    /* a disk failed here (storage/lost_copy.h): nothing is attached, see volume_set_converge() */
 } VolumeSet;
 
-/* A replica is being built or resumed here: up to and including connect. Never promotes. `record_new`: the guest's
- * record is still RECORD_NEW, so LVs and metadata may be made; otherwise a missing LV or missing metadata is REFUSED
- * ("replica lost"), never silently made anew. */
-gboolean volume_set_converge(const VolumeSet *set, gboolean record_new, GError **error);
+/* A replica is being built or resumed here: up to and including connect. Never promotes. `may_make`: LVs and metadata
+ * may be made, since the guest's record is still RECORD_NEW, or the replica here is being built anew (guest->joining);
+ * otherwise a missing LV or missing metadata is REFUSED ("replica lost"), never silently made anew. */
+gboolean volume_set_converge(const VolumeSet *set, gboolean may_make, GError **error);
 /* With set->detached: nothing is attached, and only what is Primary here gets connected (the peer's copy serves it);
  * then REFUSED, with what people have to do. volume_set_activate() does the same. */
 /* Attach and connect what exists, quickly (the OCF agent's start path; at most about 1 s of waiting). */
@@ -50,3 +50,17 @@ gboolean volume_set_remove(const VolumeSet *set,
 void volume_set_status(const VolumeSet *set, GPtrArray *ret_statuses /* of VolumeStatus */);
 /* The guest's DRBD resource as this set sees it; borrows from it. */
 DrbdResource volume_set_resource(const VolumeSet *set);
+
+/* ---- a replica that is built anew in another's place (volume_join.c) ---- */
+
+/* Tag of the volumes made for guest->joining_id, or NULL when no replica is built here. Caller frees. */
+char *volume_set_join_tag(const VolumeSet *set);
+/* Before the first converge with may_make: what an earlier replica of this very guest left here is removed, since DRBD
+ * must see a fresh disk. The caller has proven that nobody counts on it. Idempotent; REFUSED for another guest's.
+ * *ret_empty: no volume is here now. */
+gboolean volume_set_clear_for_join(const VolumeSet *set, gboolean *ret_empty, GError **error);
+/* This node's replica was given up: DRBD is taken down, once nobody is connected to it (BUSY until then): whoever is
+ * may depend on it. The volumes stay. */
+gboolean volume_set_retire(const VolumeSet *set, GError **error);
+/* Then, proven unwanted, its volumes go: those that carry this guest's tag. */
+gboolean volume_set_remove_own(const VolumeSet *set, GError **error);

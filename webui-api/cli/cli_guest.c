@@ -117,6 +117,9 @@ static void print_guest(const json_t *guest)
     cli_print_field("Protected", protection);
     cli_print_field("Replicas on", nodes);
     cli_print_field("In sync", in_sync);
+    if (cli_text(guest, "joining")) {
+        cli_print_field("Being built", cli_text(guest, "joining"));
+    }
     cli_print_field("Machine", machine);
     print_disks(guest);
     print_networks(guest);
@@ -175,6 +178,22 @@ static gboolean run_migrate(Cli *cli, GError **error)
 {
     g_autofree char *path = cli_path("guests", cli->words[0], "actions", "migrate", NULL);
     g_autoptr(json_t) body = json_pack("{s:s}", "node", cli->words[1]);
+    return cli_operate(cli, "POST", path, body, error);
+}
+
+static gboolean run_replace_replica(Cli *cli, GError **error)
+{
+    const char *from = cli_option(cli, "from"), *to = cli_option(cli, "to");
+    if (!from) {
+        g_set_error_literal(error, HOLDFAST_ERROR, HOLDFAST_ERROR_INVALID,
+                            "--from: is needed: the node whose replica is given up");
+        return FALSE;
+    }
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", "replace-replica", NULL);
+    g_autoptr(json_t) body = json_pack("{s:s,s:b}", "from", from, "unprotected", cli_flag(cli, "unprotected"));
+    if (to) {
+        json_object_set_new(body, "to", json_string(to));
+    }
     return cli_operate(cli, "POST", path, body, error);
 }
 
@@ -258,6 +277,14 @@ static const CliOption stop_options[] = {
     {.name = NULL},
 };
 
+static const CliOption replace_replica_options[] = {
+    {"from", '\0', CLI_OPTION_VALUE, "NODE", "whose replica is given up: gone, or to be emptied"},
+    {"to", '\0', CLI_OPTION_VALUE, "NODE", "where the new one is built (default: where there is most room)"},
+    {"unprotected", '\0', CLI_OPTION_FLAG, NULL,
+     "also while the old one is in sync: there is one copy until the new one is complete"},
+    {.name = NULL},
+};
+
 static const CliOption reattach_options[] = {
     {"node", '\0', CLI_OPTION_VALUE, "NODE", "the replica there (default: wherever a disk failed)"},
     {.name = NULL},
@@ -287,6 +314,8 @@ const CliCommand cli_guest_commands[] = {
     {"guest", "start", "NAME", 1, 1, start_options, "start it and keep it running; forgets its failures", run_start},
     {"guest", "stop", "NAME", 1, 1, stop_options, "shut it down and keep it stopped", run_stop},
     {"guest", "migrate", "NAME NODE", 2, 2, NULL, "move it while it runs", run_migrate},
+    {"guest", "replace-replica", "NAME", 1, 1, replace_replica_options,
+     "build one of its replicas anew on another node, while it runs", run_replace_replica},
     {"guest", "reattach", "NAME", 1, 1, reattach_options, "use a disk again that failed and was repaired",
      run_reattach},
     {"guest", "confirm", "NAME NODE", 2, 2, confirm_options,

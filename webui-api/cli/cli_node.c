@@ -49,32 +49,38 @@ static gboolean run_show(Cli *cli, GError **error)
     return TRUE;
 }
 
-static gboolean act(Cli *cli, const char *action, GError **error)
+static gboolean act(Cli *cli, const char *action, json_t *body, GError **error)
 {
     g_autofree char *path = cli_path("nodes", cli->words[0], "actions", action, NULL);
-    return cli_operate(cli, "POST", path, NULL, error);
+    return cli_operate(cli, "POST", path, body, error);
 }
 
 static gboolean run_standby(Cli *cli, GError **error)
 {
-    return act(cli, "standby", error);
+    return act(cli, "standby", NULL, error);
 }
 
 static gboolean run_online(Cli *cli, GError **error)
 {
-    return act(cli, "online", error);
+    return act(cli, "online", NULL, error);
 }
 
 static gboolean run_remove(Cli *cli, GError **error)
 {
-    return act(cli, "remove", error);
+    g_autoptr(json_t) body = cli_flag(cli, "gone") ? json_pack("{s:b}", "gone", 1) : NULL;
+    return act(cli, "remove", body, error);
 }
+
+static const CliOption remove_options[] = {
+    {"gone", '\0', CLI_OPTION_FLAG, NULL, "it is off for good: build its replicas anew on other nodes first"},
+    {.name = NULL},
+};
 
 const CliCommand cli_node_commands[] = {
     {"node", "list", "", 0, 0, NULL, "the nodes, their health and fencing", run_list},
     {"node", "show", "NAME", 1, 1, NULL, "one node in detail", run_show},
     {"node", "standby", "NAME", 1, 1, NULL, "move all guests away and keep them away", run_standby},
     {"node", "online", "NAME", 1, 1, NULL, "let it carry guests again", run_online},
-    {"node", "remove", "NAME", 1, 1, NULL, "take it, or the witness, out of the cluster", run_remove},
+    {"node", "remove", "NAME", 1, 1, remove_options, "take it, or the witness, out of the cluster", run_remove},
     {.noun = NULL},
 };

@@ -29,6 +29,16 @@ static const RouteField guest_migrate_body[] = {
     {"node", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
     {.name = NULL},
 };
+static const RouteField guest_replace_replica_body[] = {
+    {"from", ROUTE_FIELD_STRING, TRUE, 0, 0, NULL},
+    {"to", ROUTE_FIELD_STRING, FALSE, 0, 0, NULL},
+    {"unprotected", ROUTE_FIELD_BOOL, FALSE, 0, 0, NULL},
+    {.name = NULL},
+};
+static const RouteField node_remove_body[] = {
+    {"gone", ROUTE_FIELD_BOOL, FALSE, 0, 0, NULL},
+    {.name = NULL},
+};
 static const RouteField guest_reattach_body[] = {
     {"node", ROUTE_FIELD_STRING, FALSE, 0, 0, NULL},
     {.name = NULL},
@@ -90,7 +100,7 @@ static const Route routes[] = {
     {"GET", API "/nodes/{name}", ROUTE_CALL, "node.show", 200, NULL, NULL},
     {"POST", API "/nodes/{name}/actions/standby", ROUTE_CALL, "node.standby", 202, no_fields, NULL},
     {"POST", API "/nodes/{name}/actions/online", ROUTE_CALL, "node.online", 202, no_fields, NULL},
-    {"POST", API "/nodes/{name}/actions/remove", ROUTE_CALL, "node.remove", 202, no_fields, NULL},
+    {"POST", API "/nodes/{name}/actions/remove", ROUTE_CALL, "node.remove", 202, node_remove_body, NULL},
 
     {"GET", API "/guests", ROUTE_CALL, "guest.list", 200, NULL, NULL},
     {"POST", API "/guests", ROUTE_CALL, "guest.create", 202, guest_create_body, NULL},
@@ -101,6 +111,8 @@ static const Route routes[] = {
     {"POST", API "/guests/{name}/actions/start", ROUTE_CALL, "guest.start", 202, guest_start_body, NULL},
     {"POST", API "/guests/{name}/actions/stop", ROUTE_CALL, "guest.stop", 202, guest_stop_body, NULL},
     {"POST", API "/guests/{name}/actions/migrate", ROUTE_CALL, "guest.migrate", 202, guest_migrate_body, NULL},
+    {"POST", API "/guests/{name}/actions/replace-replica", ROUTE_CALL, "guest.replace_replica", 202,
+     guest_replace_replica_body, NULL},
     {"POST", API "/guests/{name}/actions/reattach", ROUTE_CALL, "guest.reattach", 200, guest_reattach_body, NULL},
     {"POST", API "/guests/{name}/actions/verify", ROUTE_CALL, "guest.verify", 202, guest_verify_body, NULL},
     {"POST", API "/guests/{name}/actions/confirm", ROUTE_CALL, "guest.confirm", 200, guest_confirm_body, NULL},

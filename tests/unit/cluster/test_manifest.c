@@ -69,6 +69,13 @@ static void test_round_trip(void)
     g_assert_true(manifest_write_at(folder, read, &error));
     g_autoptr(Manifest) changed = manifest_read_at(folder, "web1", &error);
     g_assert_cmpstr(changed->address, ==, "10.0.1.9");
+    g_autofree char *aside = g_strconcat(path, ".aside", NULL);
+    g_assert_true(manifest_set_aside_at(folder, "web1", &error));
+    g_assert_true(g_file_test(aside, G_FILE_TEST_EXISTS) && !g_file_test(path, G_FILE_TEST_EXISTS));
+    g_auto(GStrv) listed = manifest_list_at(folder, &error);
+    g_assert_null(listed[0]);
+    g_assert_true(manifest_set_aside_at(folder, "web1", &error));
+    g_assert_cmpint(g_rename(aside, path), ==, 0);
     g_assert_true(manifest_remove_at(folder, "web1", &error));
     g_assert_true(manifest_remove_at(folder, "web1", &error)); /* gone already is fine */
     g_assert_no_error(error);

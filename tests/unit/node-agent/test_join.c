@@ -92,10 +92,10 @@ static void test_remove(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_autofree char *token3 = token_new(fixture);
     g_assert_true(join(fixture, 1, "n2", token2, &error));
     g_assert_true(join(fixture, 2, "n3", token3, &error));
-    g_assert_false(node_remove(context, fixture->store, "n1", "n9", FALSE, &error));
+    g_assert_false(node_remove(context, fixture->store, "n1", "n9", FALSE, FALSE, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_NOT_FOUND);
     g_clear_error(&error);
-    g_assert_false(node_remove(context, fixture->store, "n1", "n3", TRUE, &error));
+    g_assert_false(node_remove(context, fixture->store, "n1", "n3", TRUE, FALSE, &error));
     g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
     g_clear_error(&error);
 
@@ -113,15 +113,21 @@ static void test_remove(Fixture *fixture, gconstpointer data G_GNUC_UNUSED)
     g_autofree char *text = object_to_text(&guest_type, guest);
     g_assert_true(store_put(fixture->store, STORE_ROOT "guest/web1", text, 0, 0, NULL, NULL));
     for (int online = 0; online <= 1; online++) { /* whoever must free it first need not shut it down first */
-        g_assert_false(node_remove(context, fixture->store, "n1", "n3", online, &error));
+        g_assert_false(node_remove(context, fixture->store, "n1", "n3", online, FALSE, &error));
         g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
         g_assert_nonnull(strstr(error->message, "web1"));
         g_clear_error(&error);
     }
 
-    g_assert_true(store_delete(fixture->store, STORE_ROOT "guest/web1", -1, NULL));
+    /* A guest that is being deleted does not keep a node that never comes back. */
+    guest->deleting = TRUE;
+    g_autofree char *deleting = object_to_text(&guest_type, guest);
+    g_assert_true(store_put(fixture->store, STORE_ROOT "guest/web1", deleting, -1, 0, NULL, NULL));
+    g_assert_false(node_remove(context, fixture->store, "n1", "n3", FALSE, FALSE, &error));
+    g_assert_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED);
+    g_clear_error(&error);
     etcd_stop(&fixture->machines[2]);
-    node_remove(context, fixture->store, "n1", "n3", FALSE, &error);
+    node_remove(context, fixture->store, "n1", "n3", FALSE, TRUE, &error);
     g_assert_no_error(error);
     g_assert_cmpuint(count_voting_members(fixture), ==, 2);
     g_assert_null(store_get(fixture->store, STORE_ROOT "node/n3", NULL, NULL));

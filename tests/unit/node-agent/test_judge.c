@@ -43,6 +43,9 @@ static void test_driven(void)
         {"something.new", "n2", NULL, NULL, FALSE, TRUE, JUDGE_FAILED, HOLDFAST_ERROR_FAILED, "ask again"},
         {"node.standby", "n2", "moving web1", NULL, FALSE, TRUE, JUDGE_TAKE_OVER, 0, NULL},
         {"node.standby", "n2", "moving web1", NULL, FALSE, FALSE, JUDGE_WAIT, 0, NULL},
+        {"node.remove", "n2", "building the replica of web1 anew", "gone", FALSE, TRUE, JUDGE_TAKE_OVER, 0, NULL},
+        {"node.remove", "n2", "building the replica of web1 anew", "gone", TRUE, TRUE, JUDGE_FAILED,
+         HOLDFAST_ERROR_FAILED, "n2"},
         {"node.standby", "n2", "moving web1", NULL, TRUE, TRUE, JUDGE_FAILED, HOLDFAST_ERROR_FAILED, "n2"},
         /* The guest may be off already: it must not be started again. */
         {"guest.stop", "n2", "asking the guest to shut down", NULL, FALSE, TRUE, JUDGE_TAKE_OVER, 0, NULL},
@@ -163,6 +166,44 @@ static void test_online(void)
     pacemaker_clear(pacemaker);
 }
 
+/* A replacement is over when the new replica is recorded; who waits no more is told what goes on all the same. */
+static void test_replacement(void)
+{
+    static const struct {
+        gboolean have_guest, complete, superseded, cancel;
+        Verdict verdict;
+        int code;
+        const char *says;
+    } cases[] = {
+        {TRUE, FALSE, FALSE, FALSE, JUDGE_WAIT, 0, NULL},
+        {TRUE, TRUE, FALSE, FALSE, JUDGE_DONE, 0, NULL},
+        {TRUE, TRUE, FALSE, TRUE, JUDGE_DONE, 0, NULL},
+        {TRUE, FALSE, FALSE, TRUE, JUDGE_FAILED, HOLDFAST_ERROR_CANCELLED,
+         "'holdfast guest replace-replica web1 --from n3' puts it elsewhere"},
+        {TRUE, FALSE, TRUE, FALSE, JUDGE_FAILED, HOLDFAST_ERROR_FAILED, "another request"},
+        {FALSE, FALSE, FALSE, FALSE, JUDGE_FAILED, HOLDFAST_ERROR_NOT_FOUND, "deleted meanwhile"},
+    };
+    for (gsize i = 0; i < G_N_ELEMENTS(cases); i++) {
+        ReplaceProgress progress = {
+            .complete = cases[i].complete, .superseded = cases[i].superseded, .stage = (char *) "copying"};
+        Operation operation = {.kind = (char *) "guest.replace_replica",
+                               .target = (char *) "guest/web1",
+                               .argument = (char *) "n3",
+                               .cancel_requested = cases[i].cancel};
+        JudgeFacts facts = {.operation = &operation, .replacement = cases[i].have_guest ? &progress : NULL};
+        g_autoptr(GError) error = NULL;
+        g_autofree char *stage = NULL;
+        g_assert_cmpint(judge(&facts, &stage, &error), ==, cases[i].verdict);
+        if (cases[i].verdict == JUDGE_FAILED) {
+            g_assert_error(error, HOLDFAST_ERROR, cases[i].code);
+            g_assert_nonnull(strstr(error->message, cases[i].says));
+        } else {
+            g_assert_no_error(error);
+            g_assert_cmpstr(stage, ==, cases[i].verdict == JUDGE_WAIT ? "copying" : NULL);
+        }
+    }
+}
+
 static void test_abandoned_proof(void)
 {
     FenceDevice device = {.node = (char *) "n2", .state = FENCE_PROVING};
@@ -197,6 +238,7 @@ int main(int argc, char **argv)
     g_test_add_func("/judge/driven", test_driven);
     g_test_add_func("/judge/guest", test_guest);
     g_test_add_func("/judge/online", test_online);
+    g_test_add_func("/judge/replacement", test_replacement);
     g_test_add_func("/judge/abandoned-proof", test_abandoned_proof);
     g_test_add_func("/judge/absence", test_absence);
     return g_test_run();

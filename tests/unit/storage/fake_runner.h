@@ -15,8 +15,8 @@
 #define FAKE_METADATA_BYTES (1024 * 1024)
 
 typedef struct {
-    gint64 size, agreed; /* agreed: DRBD's size, kept in its metadata */
-    char *tag;
+    gint64 size, agreed;                              /* agreed: DRBD's size, kept in its metadata */
+    char *tag;                                        /* all of them, with commas */
     gboolean active, metadata, fresh, al_clean, data; /* fresh: just-created generation; data: somebody wrote to it */
     gboolean outdated, forced;                        /* an older copy; one that was made the current one by force */
 } FakeLv;
@@ -46,6 +46,8 @@ typedef struct {
     GHashTable *lvs, *minors, *gates;
     char *pv_vg, *signature; /* VG of the one device, NULL: no PV; what wipefs finds on it */
     gboolean vg, pool, pool_errors_when_full, resource, net, suspended, peer_there;
+    char *remote, *secret;                  /* as given to `connect` */
+    const char *peer_role;                  /* NULL: Secondary */
     gboolean peer_fresh[GUEST_VOLUMES_MAX]; /* the other node's copies, which a crash here does not touch */
     gint64 peer_lv_size[GUEST_VOLUMES_MAX]; /* 0: always as large as ours */
     gboolean resyncing[GUEST_VOLUMES_MAX];  /* the peer lacks what was grown */
@@ -110,7 +112,9 @@ static const char *fake_disk(const FakeMinor *minor)
     if (lv->outdated) {
         return "Outdated";
     }
-    return (fake_world->net && fake_world->peer_there) || !minor->fencing || lv->forced ? "UpToDate" : "Consistent";
+    return (fake_world->net && fake_world->peer_there) || !minor->fencing || lv->forced || minor->primary
+               ? "UpToDate"
+               : "Consistent";
 }
 
 gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSED)
@@ -130,7 +134,11 @@ gboolean drbd_state_read(int number, DrbdState *ret, GError **error G_GNUC_UNUSE
                                                                 : "StandAlone",
               sizeof(ret->connection));
     g_strlcpy(ret->role, minor->primary ? "Primary" : "Secondary", sizeof(ret->role));
-    g_strlcpy(ret->peer_role, connected ? "Secondary" : "Unknown", sizeof(ret->peer_role));
+    g_strlcpy(ret->peer_role,
+              !connected              ? "Unknown"
+              : fake_world->peer_role ? fake_world->peer_role
+                                      : "Secondary",
+              sizeof(ret->peer_role));
     g_strlcpy(ret->disk, fake_disk(minor), sizeof(ret->disk));
     g_strlcpy(ret->peer_disk,
               !connected                                                                      ? "DUnknown"
@@ -240,7 +248,12 @@ static int fake_lvcreate(FakeWorld *w, const char *const *argv)
     }
     FakeLv *lv = g_new0(FakeLv, 1);
     lv->size = g_ascii_strtoll(fake_option(argv, "--virtualsize"), NULL, 10);
-    lv->tag = g_strdup(fake_option(argv, "--addtag"));
+    for (int i = 1; argv[i]; i++) {
+        if (strcmp(argv[i], "--addtag") == 0) {
+            g_autofree char *before = lv->tag;
+            lv->tag = before ? g_strdup_printf("%s,%s", before, argv[i + 1]) : g_strdup(argv[i + 1]);
+        }
+    }
     lv->active = TRUE;
     g_hash_table_insert(w->lvs, g_strdup(name), lv);
     return 0;
@@ -347,11 +360,14 @@ static int fake_show(const FakeWorld *w, const char *name, GString *out, GString
         g_string_append(err, "received netlink error reply: No such device\n");
         return 20;
     }
-    g_string_append_printf(
-        out, "resource %s {\n%s    _this_host {\n", name,
-        w->net ? "    net {\n        timeout         \t15; # 1/10 seconds\n    }\n    _remote_host {\n        "
-                 "address\t\t\tipv4 10.0.0.2:7805;\n    }\n"
-               : "");
+    g_string_append_printf(out, "resource %s {\n", name);
+    if (w->net) {
+        g_string_append_printf(out,
+                               "    net {\n        timeout         \t15; # 1/10 seconds\n        shared-secret   "
+                               "\t\"%s\";\n    }\n    _remote_host {\n        address\t\t\tipv4 %s;\n    }\n",
+                               w->secret, w->remote + strlen("ipv4:"));
+    }
+    g_string_append(out, "    _this_host {\n        address\t\t\tipv4 10.0.0.1:7805;\n");
     GHashTableIter iter;
     gpointer number, value;
     g_hash_table_iter_init(&iter, w->minors);
@@ -434,10 +450,20 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
         made->volume = atoi(argv[4]);
         return g_hash_table_insert(w->minors, GINT_TO_POINTER(atoi(argv[3])), made) ? 0 : 10;
     } else if (strcmp(verb, "connect") == 0) {
-        gboolean used = w->net;
+        if (w->net) {
+            return 10;
+        }
         w->net = TRUE;
-        return used ? 10 : 0;
+        g_free(w->remote);
+        w->remote = g_strdup(argv[4]);
+        g_clear_pointer(&w->secret, g_free);
+        for (int i = 5; argv[i]; i++) {
+            w->secret = g_str_has_prefix(argv[i], "--shared-secret=") ? g_strdup(strchr(argv[i], '=') + 1) : w->secret;
+        }
     } else if (strcmp(verb, "disconnect") == 0) {
+        if (!w->net || g_strcmp0(w->remote, argv[3]) != 0) {
+            return 10; /* (158) Unknown connection */
+        }
         w->net = FALSE;
     } else if (strcmp(verb, "down") == 0) {
         g_hash_table_remove_all(w->minors);
@@ -612,6 +638,8 @@ static void fake_world_clear(FakeWorld *w)
     g_hash_table_unref(w->minors);
     g_hash_table_unref(w->gates);
     g_free(w->pv_vg);
+    g_free(w->remote);
+    g_free(w->secret);
     fake_world = NULL;
 }
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(FakeWorld, fake_world_clear)

@@ -249,6 +249,114 @@ static void test_refusals(void)
     assert_code(error, HOLDFAST_ERROR_REFUSED);
 }
 
+/* ---- another peer ---- */
+
+static void set_up_with_n2(FakeWorld *w)
+{
+    fake_world_start(w);
+    lv_add(w);
+    DrbdResource r = resource(w, "n2");
+    g_assert_true(drbd_metadata_create(&r, 0, LV, NULL) && drbd_attach(&r, 0, LV, NULL) && drbd_connect(&r, NULL) &&
+                  drbd_skip_initial_sync(&r, NULL) && drbd_promote(&r, NULL));
+    g_free(fake_log_take(w));
+}
+
+/* As the guest's document is after a replacement: n3 in the place of n2, with another secret. */
+static char *next_nodes[] = {"n1", "n3", NULL};
+static const Guest next = {.name = "web1",
+                           .uuid = "u",
+                           .slot = 5,
+                           .nodes = next_nodes,
+                           .drbd_secret = "0ther",
+                           .joining = (char *) "n3",
+                           .joining_id = (char *) "j"};
+
+static DrbdResource next_resource(const FakeWorld *w)
+{
+    DrbdResource r = resource(w, "n3");
+    r.guest = &next;
+    r.peer_address = "10.0.0.3";
+    return r;
+}
+
+#define SHOW "/lib/drbd/drbdsetup-84 show hf-web1\n"
+#define PART "/lib/drbd/drbdsetup-84 disconnect ipv4:10.0.0.1:7805 ipv4:10.0.0.2:7805\n"
+#define JOIN                                                                                                           \
+    "/lib/drbd/drbdsetup-84 connect hf-web1 ipv4:10.0.0.1:7805 ipv4:10.0.0.3:7805 --protocol=C --timeout=15 "          \
+    "--connect-int=3 --ping-int=2 --ping-timeout=5 --ko-count=3 --cram-hmac-alg=sha256 --shared-secret=0ther "         \
+    "--after-sb-0pri=disconnect --after-sb-1pri=disconnect --after-sb-2pri=disconnect --rr-conflict=disconnect "       \
+    "--verify-alg=crc32c"
+
+static gboolean is_other(const DrbdResource *r)
+{
+    gboolean other = FALSE;
+    g_assert_true(drbd_peer_is_other(r, &other, NULL));
+    return other;
+}
+
+static void test_new_peer(void)
+{
+    g_auto(FakeWorld) w = {0};
+    set_up_with_n2(&w);
+    w.peer_there = FALSE;
+    DrbdResource r = next_resource(&w);
+    g_assert_true(is_other(&r));
+    g_free(fake_log_take(&w));
+    g_assert_true(drbd_connect(&r, NULL));
+    assert_log(&w, SHOW PART SHOW JOIN);
+    g_assert_false(is_other(&r));
+    g_free(fake_log_take(&w));
+    g_assert_true(drbd_connect(&r, NULL));
+    assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
+    /* The same node with another secret is another replica all the same. */
+    Guest again = next;
+    again.drbd_secret = (char *) "third";
+    r.guest = &again;
+    g_assert_true(is_other(&r));
+}
+
+static void test_new_peer_killed_everywhere(void)
+{
+    for (int step = 1; step <= 4; step++) {
+        for (int kill = KILL_BEFORE; kill <= KILL_AFTER; kill++) {
+            g_auto(FakeWorld) w = {0};
+            set_up_with_n2(&w);
+            DrbdResource r = next_resource(&w);
+            w.commands = 0;
+            w.kill_at = step;
+            w.kill = (FakeKill) kill;
+            g_assert_false(drbd_connect(&r, NULL));
+            g_assert_true(w.dead);
+            fake_world_restart(&w, FALSE);
+            g_assert_true(drbd_connect(&r, NULL));
+            g_assert_cmpstr(w.remote, ==, "ipv4:10.0.0.3:7805");
+            g_assert_cmpstr(w.secret, ==, "0ther");
+            g_assert_true(w.net && fake_minor(80)->primary);
+        }
+    }
+}
+
+/* The old peer is kept while anything hangs on it, and always when no new replica is being built. */
+static void test_new_peer_refused(void)
+{
+    for (int i = 0; i < 4; i++) {
+        g_auto(FakeWorld) w = {0};
+        set_up_with_n2(&w);
+        DrbdResource r = next_resource(&w);
+        Guest restored = next;
+        restored.joining = NULL;
+        w.suspended = i == 0;
+        fake_lv("hf-web1-0")->fresh = i == 1; /* Inconsistent */
+        w.peer_role = i == 2 ? "Primary" : NULL;
+        r.guest = i == 3 ? &restored : &next;
+        GError *error = NULL;
+        g_assert_false(drbd_connect(&r, &error));
+        assert_code(error, i == 3 ? HOLDFAST_ERROR_REFUSED : HOLDFAST_ERROR_BUSY);
+        assert_log(&w, "/lib/drbd/drbdsetup-84 show hf-web1");
+        g_assert_cmpstr(w.remote, ==, "ipv4:10.0.0.2:7805");
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -259,5 +367,8 @@ int main(int argc, char **argv)
     g_test_add_func("/drbd/force-killed-half-way", test_force_killed_half_way);
     g_test_add_func("/drbd/metadata-unreadable", test_metadata_unreadable);
     g_test_add_func("/drbd/refusals", test_refusals);
+    g_test_add_func("/drbd/new-peer", test_new_peer);
+    g_test_add_func("/drbd/new-peer-killed-everywhere", test_new_peer_killed_everywhere);
+    g_test_add_func("/drbd/new-peer-refused", test_new_peer_refused);
     return g_test_run();
 }

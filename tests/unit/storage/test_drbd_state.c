@@ -135,10 +135,13 @@ static void test_show(void)
     DrbdShow show;
     drbd_show_parse("", &show);
     g_assert_true(!show.exists && !show.net && show.volumes[0].minor == -1);
+    g_assert_cmpstr(show.remote, ==, "");
     drbd_show_parse("resource hf-t {\n    _this_host {\n    }\n}\n", &show);
     g_assert_true(show.exists && !show.net && show.protocol_c && show.volumes[0].minor == -1);
     drbd_show_parse(show_text, &show);
     g_assert_true(show.exists && show.net && show.protocol_c);
+    g_assert_cmpstr(show.remote, ==, "ipv4:10.98.0.2:7801"); /* not this host's own */
+    g_assert_cmpstr(show.secret, ==, "00112233445566778899aabbccddeeff");
     g_assert_cmpint(show.volumes[0].minor, ==, 16);
     g_assert_true(show.volumes[0].attached && show.volumes[0].fencing);
     g_assert_cmpint(show.volumes[1].minor, ==, -1);

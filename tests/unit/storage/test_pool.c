@@ -110,12 +110,12 @@ static void test_volumes(void)
     g_auto(FakeWorld) w = {0};
     with_pool(&w);
     gboolean created = FALSE;
-    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 68 * MIB, "hf-uuid-1", TRUE, &created, NULL));
+    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 68 * MIB, "hf-uuid-1", NULL, TRUE, &created, NULL));
     g_assert_true(created);
     assert_log(&w, LVS_LINE "\n"
                             "/sbin/lvcreate --yes --wipesignatures n --type thin --name hf-a-0 --virtualsize 71303168b "
                             "--thinpool pool --addtag hf-uuid-1 holdfast");
-    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 68 * MIB, "hf-uuid-1", TRUE, &created, NULL));
+    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 68 * MIB, "hf-uuid-1", NULL, TRUE, &created, NULL));
     g_assert_false(created);
     assert_log(&w, LVS_LINE);
     g_assert_true(pool_lv_ensure(&w.runner, "hf-a-0", 100 * MIB, NULL, NULL));
@@ -157,13 +157,13 @@ static void test_volume_refusals(void)
     g_assert_false(pool_lv_ensure(&w.runner, "hf-a-0", 8 * MIB, NULL, &error));
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_NO_SPACE, "90.5 %");
     w.used_permille = 900;
-    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 8 * MIB, "hf-uuid-1", TRUE, NULL, NULL));
+    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 8 * MIB, "hf-uuid-1", NULL, TRUE, NULL, NULL));
     w.used_permille = 905;
     g_assert_false(pool_lv_ensure(&w.runner, "hf-a-0", 16 * MIB, NULL, &error)); /* growing is a promise too */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_NO_SPACE, "90.5 %");
-    g_assert_false(pool_lv_converge(&w.runner, "hf-a-0", 8 * MIB, "hf-uuid-2", TRUE, NULL, &error));
+    g_assert_false(pool_lv_converge(&w.runner, "hf-a-0", 8 * MIB, "hf-uuid-2", NULL, TRUE, NULL, &error));
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED, "earlier guest");
-    g_assert_false(pool_lv_converge(&w.runner, "hf-b-0", 8 * MIB, NULL, FALSE, NULL, &error));
+    g_assert_false(pool_lv_converge(&w.runner, "hf-b-0", 8 * MIB, NULL, NULL, FALSE, NULL, &error));
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_NOT_FOUND, "hf-b-0");
     g_assert_false(pool_lv_activate(&w.runner, "hf-b-0", &error));
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_NOT_FOUND, "hf-b-0");
@@ -171,6 +171,28 @@ static void test_volume_refusals(void)
     PoolUsage usage;
     g_assert_false(pool_usage(&w.runner, &usage, &error));
     assert_code(error, HOLDFAST_ERROR_NOT_FOUND, "no thin pool");
+}
+
+/* Both tags are there from the first moment on, since one lvcreate gives them. */
+static void test_two_tags(void)
+{
+    g_auto(FakeWorld) w = {0};
+    with_pool(&w);
+    const char *own[] = {"hf-uuid-1", NULL}, *both[] = {"hf-uuid-1", "hf-join-2", NULL};
+    gboolean present = TRUE, tagged = TRUE;
+    g_assert_true(pool_lv_look(&w.runner, "hf-a-0", own, &present, &tagged, NULL));
+    g_assert_true(!present && !tagged);
+    g_free(fake_log_take(&w));
+    g_assert_true(pool_lv_converge(&w.runner, "hf-a-0", 8 * MIB, "hf-uuid-1", "hf-join-2", TRUE, NULL, NULL));
+    g_autofree char *log = fake_log_take(&w);
+    g_assert_nonnull(strstr(log, "--thinpool pool --addtag hf-uuid-1 --addtag hf-join-2 holdfast"));
+    g_assert_true(pool_lv_look(&w.runner, "hf-a-0", both, &present, &tagged, NULL));
+    g_assert_true(present && tagged);
+    g_assert_true(pool_lv_converge(&w.runner, "hf-b-0", 8 * MIB, "hf-uuid-1", NULL, TRUE, NULL, NULL));
+    g_assert_true(pool_lv_look(&w.runner, "hf-b-0", both, &present, &tagged, NULL));
+    g_assert_true(present && !tagged);
+    g_assert_true(pool_lv_look(&w.runner, "hf-b-0", own, &present, &tagged, NULL));
+    g_assert_true(present && tagged);
 }
 
 int main(int argc, char **argv)
@@ -182,5 +204,6 @@ int main(int argc, char **argv)
     g_test_add_func("/pool/create-refuses", test_create_refuses);
     g_test_add_func("/pool/volumes", test_volumes);
     g_test_add_func("/pool/volume-refusals", test_volume_refusals);
+    g_test_add_func("/pool/two-tags", test_two_tags);
     return g_test_run();
 }

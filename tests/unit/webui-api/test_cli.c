@@ -171,13 +171,19 @@ static void test_show_recovery(Fixture *fixture, gconstpointer unused)
 static void test_mutations(Fixture *fixture, gconstpointer unused)
 {
     (void) unused;
-    const char *const verbs[] = {"guest.stop", "guest.migrate",  "volume.grow",   "fence.prove", "image.import",
-                                 "fence.set",  "network.create", "fence.confirm", "op.cancel",   "guest.reattach"};
+    const char *const verbs[] = {"guest.stop",   "guest.migrate",  "volume.grow",    "fence.prove",
+                                 "image.import", "fence.set",      "network.create", "fence.confirm",
+                                 "op.cancel",    "guest.reattach", "node.remove",    "guest.replace_replica"};
     for (gsize i = 0; i < G_N_ELEMENTS(verbs); i++) {
         fake_agent_result(fixture->agent, verbs[i], ENDED("running", ""));
     }
     expect_args(fixture, "guest stop a --force --no-wait", "guest.stop", "{\"force\":true,\"name\":\"a\"}");
     expect_args(fixture, "guest migrate a n2 --no-wait", "guest.migrate", "{\"name\":\"a\",\"node\":\"n2\"}");
+    expect_args(fixture, "guest replace-replica a --from n2 --to n3 --no-wait", "guest.replace_replica",
+                "{\"from\":\"n2\",\"name\":\"a\",\"to\":\"n3\",\"unprotected\":false}");
+    expect_args(fixture, "guest replace-replica a --from n2 --unprotected --no-wait", "guest.replace_replica",
+                "{\"from\":\"n2\",\"name\":\"a\",\"unprotected\":true}");
+    expect_args(fixture, "node remove n2 --gone --no-wait", "node.remove", "{\"gone\":true,\"name\":\"n2\"}");
     expect_args(fixture, "guest reattach a --node n2", "guest.reattach", "{\"name\":\"a\",\"node\":\"n2\"}");
     expect_args(fixture, "volume grow a-0 8G --no-wait", "volume.grow", "{\"name\":\"a-0\",\"size_mib\":8192}");
     expect_error(fixture, "volume grow a-0 +8G", 2, "SIZE: must be a size like");

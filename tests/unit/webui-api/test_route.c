@@ -33,6 +33,7 @@ static void test_found(void)
     find("GET", "/api/v1/guests/web1/recoveries", "guest.recoveries", "name", "web1");
     find("GET", "/api/v1/guests/w%65b1", "guest.show", "name", "web1");
     find("POST", "/api/v1/guests/web1/actions/migrate", "guest.migrate", "name", "web1");
+    find("POST", "/api/v1/guests/web1/actions/replace-replica", "guest.replace_replica", "name", "web1");
     find("POST", "/api/v1/guests/web1/actions/reattach", "guest.reattach", "name", "web1");
     find("POST", "/api/v1/fencing/n2/actions/confirm", "fence.confirm", "node", "n2");
     find("DELETE", "/api/v1/operations/0193", "op.cancel", "id", "0193");
