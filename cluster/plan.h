@@ -24,6 +24,7 @@ gboolean plan_guest(const PlanSnapshot *snapshot, const char *name, const GuestS
                     GPtrArray **ret_volumes, char **ret_reasons, GError **error);
 /* Whether `volume` of `guest` may have size_mib (plan_grow.c): INVALID (no multiple of 4 MiB, or it would shrink),
  * UNAVAILABLE (a replica's node is away), NO_SPACE with the figures of each pool. The present size is fine. */
+gboolean plan_grow_size(const Volume *volume, gint64 size_mib, GError **error); /* the size alone */
 gboolean plan_grow(const PlanSnapshot *snapshot, const Guest *guest, const Volume *volume, gint64 size_mib,
                    GError **error);
 /* Whether `guest`, as stored, may have the spec `changed` (plan_update.c): what relations_check() says; REFUSED (memory

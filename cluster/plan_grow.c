@@ -10,7 +10,7 @@
 #define GRAIN_MIB 4
 #define SIZE_MAX_MIB 67108864
 
-static gboolean size_check(const Volume *volume, gint64 size_mib, GError **error)
+gboolean plan_grow_size(const Volume *volume, gint64 size_mib, GError **error)
 {
     gint64 now_mib = volume->size_bytes / MIB;
     if (size_mib % GRAIN_MIB != 0 || size_mib < GRAIN_MIB || size_mib > SIZE_MAX_MIB) {
@@ -53,7 +53,7 @@ gboolean plan_grow(const PlanSnapshot *snapshot, const Guest *guest, const Volum
 {
     gint64 more_mib = size_mib - volume->size_bytes / MIB;
     g_autoptr(GString) refusals = g_string_new(NULL);
-    if (!size_check(volume, size_mib, error)) {
+    if (!plan_grow_size(volume, size_mib, error)) {
         return FALSE;
     }
     for (char **node = guest->nodes; *node; node++) {

@@ -28,8 +28,13 @@ const char *copy_choice_override_refusal(const ReplicaView *node, const ReplicaV
     if (other->runs || node->runs) {
         return "it is running; stop it first";
     }
-    if (other->whole) {
-        return "the node of the current copy answers and has it: the guest starts there";
+    if (other->answers && other->whole) {
+        return "the node of the current copy answers and has it: the guest starts there once that node takes guests "
+               "('holdfast node online')";
+    }
+    if (other->answers && !other->broken) {
+        return "the disk of the current copy is not in use, and not known to be lost: 'holdfast guest show' tells why, "
+               "'holdfast guest reattach' has it used again; if it is lost, switch that node off";
     }
     if (!node->whole) {
         return "a disk of that copy is not attached, or holds a half-finished resync: it has no usable data";
@@ -48,20 +53,22 @@ static gboolean override_rule(const Record *before, gpointer user_data, Record *
     return record_override(before, override->generation, override->node, after, reason, reason_size);
 }
 
-/* The record names `node` alone and nobody runs the guest: an override that was not finished, or nothing to do. */
+/* The record names `node` alone: an override that was not finished, or nothing to do. */
 static gboolean is_overridden(const Record *record, const char *node)
 {
-    return record->state == RECORD_STOPPED && !record->unconfirmed[0] && record_is_in_sync(record, node) &&
-           !record->in_sync[1][0];
+    return !record->unconfirmed[0] && record_is_in_sync(record, node) && !record->in_sync[1][0];
 }
 
+/* A copy that the record names may be Outdated on its disk: its owner, frozen, had it outdated and died before it could
+ * record that. */
 static gboolean override_write(Daemon *daemon, const Guest *guest, const char *node, const Record *record,
                                GError **error)
 {
     ReplicaView here, there;
     replica_view(daemon, guest->name, node, &here);
     replica_view(daemon, guest->name, guest_peer_node(guest, node), &there);
-    const char *reason = copy_choice_override_refusal(&here, &there);
+    const char *reason = record_is_in_sync(record, node) && here.usable ? "it is a current one already"
+                                                                        : copy_choice_override_refusal(&here, &there);
     if (reason) {
         return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED, "guest '%s', copy on %s: %s", guest->name, node,
                                    reason);
@@ -80,14 +87,13 @@ gboolean copy_choice_override(Daemon *daemon, const Guest *guest, const char *no
     if (!record_read(daemon->store, guest->name, &record, NULL, error)) {
         return FALSE;
     }
-    if (!is_overridden(&record, node)) {
-        if (record_is_in_sync(&record, node)) {
-            return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
-                                       "guest '%s': the copy on %s is a current one already", guest->name, node);
-        }
-        if (!override_write(daemon, guest, node, &record, error)) {
-            return FALSE;
-        }
+    if (is_overridden(&record, node) && record.state == RECORD_RUNNING) {
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "guest '%s': it was started from the copy on %s, which is the only current one",
+                                   guest->name, node);
+    }
+    if (!is_overridden(&record, node) && !override_write(daemon, guest, node, &record, error)) {
+        return FALSE;
     }
     g_autoptr(json_t) answer = replica_ask(daemon, "replica.force", guest->name, node, FORCE_TIMEOUT_MS, error);
     if (!answer) {
@@ -96,6 +102,7 @@ gboolean copy_choice_override(Daemon *daemon, const Guest *guest, const char *no
     return answer != NULL;
 }
 
+/* Disconnected first: a lost copy that comes back in this moment must not be taken for the newer one. */
 json_t *copy_choice_force_here(Daemon *daemon, const VolumeSet *set, const Manifest *manifest, GError **error)
 {
     const char *name = manifest->guest.name;
@@ -107,24 +114,23 @@ json_t *copy_choice_force_here(Daemon *daemon, const VolumeSet *set, const Manif
         !replica_sight_look(manifest, &sight, error)) {
         return NULL;
     }
-    if (!is_overridden(&record, ident_node_name()) || sight.vmm_there) {
+    if (!is_overridden(&record, ident_node_name()) || record.state != RECORD_STOPPED || sight.vmm_there) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
                     "guest '%s': it runs here, or the record does not name the copy on %s alone", name,
                     ident_node_name());
         return NULL;
     }
-    if (!drbd_force_stale(&resource, error)) {
+    if (!drbd_disconnect(&resource, error) || !drbd_force_stale(&resource, error)) {
         return NULL;
     }
-    log_line(LOG_LEVEL_WARNING, "guest '%s': the stale copy here counts as the current one, by an operator's word",
-             name);
+    log_line(LOG_LEVEL_WARNING, "guest '%s': the copy here counts as the current one, by an operator's word", name);
     daemon_kick_guest(daemon, name);
     return json_object();
 }
 
 /* ---- both were written to ---- */
 
-const char *copy_choice_discard_refusal(const ReplicaView *node)
+const char *copy_choice_discard_refusal(const ReplicaView *node, const ReplicaView *other)
 {
     if (!node->answers) {
         return "that node does not answer";
@@ -135,13 +141,19 @@ const char *copy_choice_discard_refusal(const ReplicaView *node)
     if (!node->differs) {
         return "nothing is known to be in that copy alone: what is out of date resyncs by itself";
     }
-    return node->connected ? "it is connected to the other copy and resyncs already" : NULL;
+    if (node->connected) {
+        return "it is connected to the other copy and resyncs already";
+    }
+    return other->answers && other->usable
+               ? NULL
+               : "the other copy cannot be had now, and this one is all there is: bring the "
+                 "other one's node back first";
 }
 
 json_t *copy_choice_discard(Daemon *daemon, const Guest *guest, const char *node, GError **error)
 {
     Record record;
-    ReplicaView view;
+    ReplicaView here, there;
     if (!record_read(daemon->store, guest->name, &record, NULL, error)) {
         return NULL;
     }
@@ -151,8 +163,9 @@ json_t *copy_choice_discard(Daemon *daemon, const Guest *guest, const char *node
                     guest->name, node, guest->name);
         return NULL;
     }
-    replica_view(daemon, guest->name, node, &view);
-    const char *reason = copy_choice_discard_refusal(&view);
+    replica_view(daemon, guest->name, node, &here);
+    replica_view(daemon, guest->name, guest_peer_node(guest, node), &there);
+    const char *reason = copy_choice_discard_refusal(&here, &there);
     if (reason) {
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED, "guest '%s', copy on %s: %s", guest->name, node,
                     reason);
@@ -161,15 +174,24 @@ json_t *copy_choice_discard(Daemon *daemon, const Guest *guest, const char *node
     return replica_ask(daemon, "replica.discard", guest->name, node, DISCARD_TIMEOUT_MS, error);
 }
 
+/* Snapshots of one LV per volume. The pool must have room for all of the copy once more: it is overwritten. */
 static json_t *keep_snapshots(const VolumeSet *set, const Manifest *manifest, GError **error)
 {
     g_autoptr(json_t) kept = json_array();
     g_autoptr(GDateTime) now = g_date_time_new_now_utc();
     g_autofree char *time = g_date_time_format(now, "%Y%m%dT%H%M%SZ");
+    g_autoptr(GStrvBuilder) builder = g_strv_builder_new();
     for (guint i = 0; i < manifest->volumes->len; i++) {
         g_autofree char *lv = guest_lv_name(manifest->guest.name, (int) i);
+        g_strv_builder_add(builder, lv);
+    }
+    g_auto(GStrv) lvs = g_strv_builder_end(builder);
+    if (!pool_room_to_overwrite(set->runner, (const char *const *) lvs, error)) {
+        return NULL;
+    }
+    for (guint i = 0; lvs[i]; i++) {
         g_autofree char *snapshot = g_strdup_printf("kept-%s-%u-%s", manifest->guest.name, i, time);
-        if (!pool_lv_snapshot(set->runner, lv, snapshot, error)) {
+        if (!pool_lv_snapshot(set->runner, lvs[i], snapshot, error)) {
             return NULL;
         }
         json_array_append_new(kept, json_string(snapshot));
@@ -177,25 +199,35 @@ static json_t *keep_snapshots(const VolumeSet *set, const Manifest *manifest, GE
     return g_steal_pointer(&kept);
 }
 
+/* The record, from a majority, must not name this copy; nobody may use it. */
+static gboolean is_given_up(Daemon *daemon, const Manifest *manifest, GError **error)
+{
+    ReplicaSight sight;
+    Record record;
+    if (!record_read(daemon->store, manifest->guest.name, &record, NULL, error) ||
+        !replica_sight_look(manifest, &sight, error)) {
+        return FALSE;
+    }
+    if (record.unconfirmed[0] || record_is_in_sync(&record, ident_node_name()) || sight.vmm_there || sight.primary ||
+        sight.connected) {
+        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
+                                   "guest '%s': the copy on %s is in use, connected or a current one",
+                                   manifest->guest.name, ident_node_name());
+    }
+    return TRUE;
+}
+
+/* The snapshots take seconds, so the record is looked at once more after them. */
 json_t *copy_choice_discard_here(Daemon *daemon, const VolumeSet *set, const Manifest *manifest, GError **error)
 {
     const char *name = manifest->guest.name;
     DrbdResource resource = volume_set_resource(set);
-    ReplicaSight sight;
-    Record record;
     LOCK_AUTO int lock = lock_take(name, LOCK_TIMEOUT_MS, error);
-    if (lock < 0 || !record_read(daemon->store, name, &record, NULL, error) ||
-        !replica_sight_look(manifest, &sight, error)) {
-        return NULL;
-    }
-    if (record.unconfirmed[0] || record_is_in_sync(&record, ident_node_name()) || sight.vmm_there || sight.primary ||
-        sight.connected) {
-        g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_REFUSED,
-                    "guest '%s': the copy on %s is in use, connected or a current one", name, ident_node_name());
+    if (lock < 0 || !is_given_up(daemon, manifest, error) || !drbd_disconnect(&resource, error)) {
         return NULL;
     }
     g_autoptr(json_t) kept = keep_snapshots(set, manifest, error);
-    if (!kept || !drbd_invalidate(&resource, error)) {
+    if (!kept || !is_given_up(daemon, manifest, error) || !drbd_invalidate(&resource, error)) {
         return NULL;
     }
     split_brain_forget(SPLIT_BRAIN_ROOT, name);
@@ -210,7 +242,7 @@ gboolean copy_choice_is_awaited(const Manifest *manifest, const Record *record, 
     if (!split_brain_is_noted(SPLIT_BRAIN_ROOT, name) || !replica_sight_look(manifest, &sight, NULL)) {
         return FALSE;
     }
-    if (sight.connected) {
+    if (sight.connected || record->state == RECORD_NEW) { /* or it is a namesake's */
         split_brain_forget(SPLIT_BRAIN_ROOT, name);
         return FALSE;
     }

@@ -10,7 +10,7 @@
 
 /* Why the word for the copy on a node is refused, for people; a literal. NULL: it is not. Pure. */
 const char *copy_choice_override_refusal(const ReplicaView *node, const ReplicaView *other);
-const char *copy_choice_discard_refusal(const ReplicaView *node);
+const char *copy_choice_discard_refusal(const ReplicaView *node, const ReplicaView *other);
 
 /* The operator's word. REFUSED with the reason; may be repeated after any failure. */
 gboolean copy_choice_override(Daemon *daemon, const Guest *guest, const char *node, GError **error);

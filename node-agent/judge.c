@@ -114,7 +114,7 @@ static const struct {
     {"guest.migrate", "the guest runs on where 'holdfast guest show' says; ask again once holdfastd there is back"},
     {"fence.prove", "its fencing counts as unproven; see that the node is powered on, then prove it again"},
     {"image.import", "import the image again"},
-    {"guest.verify", "nothing was changed; compare again"},
+    {"guest.verify", "compare again"},
 };
 
 /* A stop that has begun must be carried through (the guest may be off already, and Pacemaker would start it again), and

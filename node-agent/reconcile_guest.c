@@ -298,6 +298,7 @@ static void remove_replica(GuestWork *work)
          work->lost.n_names > 0 && lost_copy_remove(LOST_COPY_ROOT, name, &work->lost);) {
         lost_copy_look(LOST_COPY_ROOT, name, "", &work->lost);
     }
+    split_brain_forget(SPLIT_BRAIN_ROOT, name);
     if (!manifest_remove(name, &error)) {
         log_line(LOG_LEVEL_WARNING, "guest '%s': %s", name, error->message);
     }
@@ -462,9 +463,10 @@ static char *situation(const GuestWork *work)
     for (guint i = 0; i < work->manifest->volumes->len; i++) {
         DrbdState state = {0};
         drbd_state_read(guest_minor(guest, (int) i), &state, NULL);
-        g_string_append_printf(text, "%s %s/%s %s/%s %d %" G_GINT64_FORMAT "|", state.connection, state.role,
-                               state.peer_role, state.disk, state.peer_disk, state.suspended,
-                               volume_set_usable_bytes(&work->set, i));
+        gboolean verifies = g_str_has_prefix(state.connection, "Verify"); /* which changes nothing */
+        g_string_append_printf(text, "%s %s/%s %s/%s %d %" G_GINT64_FORMAT "|",
+                               verifies ? "Connected" : state.connection, state.role, state.peer_role, state.disk,
+                               state.peer_disk, state.suspended, volume_set_usable_bytes(&work->set, i));
     }
     return g_string_free(text, FALSE);
 }

@@ -2,8 +2,14 @@
 #include "node-agent/replica_sight.h"
 
 #include "cluster/ocf/guest_run.h"
+#include "common/ident.h"
 #include "node-agent/peer_verbs.h"
+#include "storage/lost_copy.h"
+#include "storage/pool.h"
 #include "storage/split_brain.h"
+
+#include <glib/gstdio.h>
+#include <unistd.h>
 
 #define LOOK_TIMEOUT_MS 5000
 
@@ -38,14 +44,28 @@ gboolean replica_sight_look(const Manifest *manifest, ReplicaSight *ret, GError 
     return TRUE;
 }
 
+static gboolean is_broken(const Manifest *manifest)
+{
+    LostCopy lost;
+    gboolean broken = FALSE;
+    lost_copy_look(LOST_COPY_ROOT, manifest->guest.name, ident_boot_id(), &lost);
+    for (guint i = 0; i < manifest->volumes->len; i++) {
+        g_autofree char *lv = guest_lv_name(manifest->guest.name, (int) i);
+        g_autofree char *path = pool_lv_path(lv);
+        broken |= g_access(path, F_OK) != 0;
+    }
+    return broken || lost.held;
+}
+
 json_t *replica_sight_json(const Manifest *manifest, GError **error)
 {
     ReplicaSight sight;
     if (!replica_sight_look(manifest, &sight, error)) {
         return NULL;
     }
-    return json_pack("{s:b,s:b,s:b,s:b,s:b,s:b}", "runs", sight.vmm_there || sight.primary, "frozen", sight.frozen,
-                     "connected", sight.connected, "usable", sight.usable, "whole", sight.whole, "differs",
+    return json_pack("{s:b,s:b,s:b,s:b,s:b,s:b,s:b}", "broken", is_broken(manifest), "runs",
+                     sight.vmm_there || sight.primary, "frozen", sight.frozen, "connected", sight.connected, "usable",
+                     sight.usable, "whole", sight.whole, "differs",
                      split_brain_is_noted(SPLIT_BRAIN_ROOT, manifest->guest.name));
 }
 
@@ -71,6 +91,7 @@ void replica_view(Daemon *daemon, const char *guest, const char *node, ReplicaVi
                          .connected = says(answer, "connected"),
                          .usable = says(answer, "usable"),
                          .whole = says(answer, "whole"),
+                         .broken = says(answer, "broken"),
                          .differs = says(answer, "differs")};
     if (!answer && daemon_view(daemon).quorate && !daemon_node_online(daemon, node)) {
         gboolean down = FALSE;

@@ -28,6 +28,7 @@ typedef struct {
     gboolean clean_down; /* out of our quorate membership, and Pacemaker holds it for cleanly down */
     gboolean runs;       /* a VMM is there, or a volume is Primary */
     gboolean frozen, connected, usable, whole; /* as in ReplicaSight */
+    gboolean broken;  /* a disk there failed and was not released, or its LV is not there: the copy cannot be had */
     gboolean differs; /* DRBD found that the copies went different ways (storage/split_brain.h) */
 } ReplicaView;
 

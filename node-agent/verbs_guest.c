@@ -11,10 +11,13 @@
 #include "node-agent/plan_snapshot.h"
 #include "node-agent/verify.h"
 #include "node-agent/views.h"
+#include "storage/pool.h"
 #include "storage/record.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define MIB ((gint64) 1024 * 1024)
 
 #define PLAN_TRIES 5
 
@@ -351,7 +354,8 @@ static json_t *guest_verify(const VerbCall *call, GError **error)
                     guest->name, node ? "has one replica" : "does not run");
         return NULL;
     }
-    g_autofree char *target = g_strconcat(VERIFY_TARGET_PREFIX, guest->name, NULL);
+    /* A repair parts the copies for a moment: nothing else may be done with the guest meanwhile. */
+    g_autofree char *target = g_strconcat(repair ? "guest/" : VERIFY_TARGET_PREFIX, guest->name, NULL);
     return verb_target_free(call, target, error)
                ? verb_operation(call, operation_new("guest.verify", target, repair ? VERIFY_REPAIR : NULL, node), error)
                : NULL;
@@ -451,6 +455,26 @@ static json_t *growth_store(const VerbCall *call, const Guest *guest, gint64 gue
     return store_txn_commit(call->daemon->store, txn, NULL, error) ? operation_view(operation) : NULL;
 }
 
+/* A replica has that size already: it is the store that has to learn it (storage/volume.c), and nothing is in the way.
+ */
+static gboolean growth_is_there(Daemon *daemon, const Guest *guest, const Volume *volume, gint64 size_mib)
+{
+    if (size_mib <= 0 || size_mib > G_MAXINT64 / MIB / 2) {
+        return FALSE;
+    }
+    for (char **node = guest->nodes; *node; node++) {
+        g_autofree char *key = g_strdup_printf("status/%s/guest/%s", *node, guest->name);
+        g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
+        for (guint i = 0; status && i < status->volumes->len; i++) {
+            const VolumeStatus *seen = status->volumes->pdata[i];
+            if (seen->index == volume->index && seen->backing_bytes >= pool_lv_size_bytes(size_mib * MIB)) {
+                return TRUE;
+            }
+        }
+    }
+    return FALSE;
+}
+
 static json_t *volume_grow(const VerbCall *call, GError **error)
 {
     gint64 volume_revision = 0, guest_revision = 0;
@@ -467,11 +491,14 @@ static json_t *volume_grow(const VerbCall *call, GError **error)
     }
     g_auto(PlanSnapshot) snapshot = {0};
     plan_snapshot_take(call->daemon, NULL, &snapshot);
-    if (!plan_grow(&snapshot, guest, volume, json_integer_value(size), error)) {
+    gint64 size_mib = json_integer_value(size);
+    if (growth_is_there(call->daemon, guest, volume, size_mib)
+            ? !plan_grow_size(volume, size_mib, error)
+            : !plan_grow(&snapshot, guest, volume, size_mib, error)) {
         return NULL;
     }
     GuestVolumeSpec *spec = g_ptr_array_index(guest->spec.volumes, volume->index);
-    spec->size_mib = json_integer_value(size);
+    spec->size_mib = size_mib;
     volume->size_bytes = spec->size_mib * 1024 * 1024;
     return growth_store(call, guest, guest_revision, volume, volume_revision, error);
 }

@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "common/ident.h"
 #include "node-agent/copy_choice.h"
+#include "node-agent/operation.h"
 #include "node-agent/peer_verbs.h"
 #include "node-agent/record_doubt.h"
 #include "storage/record.h"
@@ -124,7 +125,10 @@ static Guest *copy_argument(const VerbCall *call, const char **ret_node, GError 
         return NULL;
     }
     *ret_node = node;
-    return verb_target_free(call, target, error) ? g_steal_pointer(&guest) : NULL;
+    /* A start that waits for this very word is not in its way. */
+    g_autoptr(Operation) waiting = operation_running_on(call->daemon, target);
+    gboolean start = waiting && g_str_equal(waiting->kind, "guest.start");
+    return start || verb_target_free(call, target, error) ? g_steal_pointer(&guest) : NULL;
 }
 
 static json_t *guest_confirm(const VerbCall *call, GError **error)

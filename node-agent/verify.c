@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#define PIECE_BYTES (256 * 1024 * 1024) /* between two of them it can be cancelled */
+#define PIECE_BYTES ((gint64) 1024 * 1024 * 1024) /* between two of them it can be cancelled */
 #define POLL_US (500 * 1000)
 #define AGAIN_LIMIT_MS (60 * 60 * 1000)
 #define EVERY_S (7 * 24 * 3600)
@@ -70,6 +70,10 @@ static gboolean compare_volume(Comparison *comparison, guint index, GError **err
 {
     DrbdResource resource = volume_set_resource(&comparison->set);
     gint64 size = volume_set_usable_bytes(&comparison->set, index);
+    /* What a holdfastd before us began goes on in the kernel. */
+    if (!wait_for_piece(comparison, index, error)) {
+        return FALSE;
+    }
     for (gint64 start = 0; start < size; start += PIECE_BYTES) {
         gint64 end = MIN(start + PIECE_BYTES, size);
         if (operation_cancel_requested(comparison->daemon, comparison->operation)) {
@@ -118,14 +122,22 @@ static gboolean result_write(const Comparison *comparison, gint64 differing_kib,
  * to the other one. Until that is done the record leaves the other one out; the usual loops see to all of it. */
 static gboolean repair(const Comparison *comparison, GError **error)
 {
+    Record record;
     DrbdResource resource = volume_set_resource(&comparison->set);
     gint64 end_us = g_get_monotonic_time() + (gint64) AGAIN_LIMIT_MS * 1000;
     operation_stage(comparison->daemon, comparison->operation, "copying what differs from %s to %s", ident_node_name(),
                     comparison->manifest->peer_node);
-    if (!volume_set_is_primary(&comparison->set)) {
-        return holdfast_error_fail(error, HOLDFAST_ERROR_REFUSED,
-                                   "the guest does not run on %s any more: ask again, it is done where it runs",
-                                   ident_node_name());
+    if (!record_read(comparison->daemon->store, comparison->manifest->guest.name, &record, NULL, error)) {
+        return FALSE;
+    }
+    if (!volume_set_is_primary(&comparison->set) || record.state != RECORD_RUNNING || record.handover_to[0] ||
+        record.unconfirmed[0] || !record.in_sync[1][0] || !g_str_equal(record.owner, ident_node_name()) ||
+        !g_str_equal(record.owner_boot_id, ident_boot_id())) {
+        return holdfast_error_fail(
+            error, HOLDFAST_ERROR_REFUSED,
+            "the guest does not run on %s any more, or is being moved: ask again, it is done where "
+            "it runs",
+            ident_node_name());
     }
     if (!drbd_disconnect(&resource, error)) {
         return FALSE;
@@ -177,7 +189,7 @@ static gboolean run(Comparison *comparison, GError **error)
 void drive_guest_verify(Daemon *daemon, Operation *operation)
 {
     g_autoptr(GError) error = NULL;
-    const char *guest = operation->target + strlen(VERIFY_TARGET_PREFIX);
+    const char *guest = strchr(operation->target, '/') + 1;
     g_autoptr(Manifest) manifest = manifest_read(guest, &error);
     if (manifest) {
         Comparison comparison = {.daemon = daemon,
@@ -204,12 +216,13 @@ gboolean verify_is_due(const Guest *guest, const Verification *last, GDateTime *
     return !since || g_date_time_difference(now, since) / G_TIME_SPAN_SECOND >= (last ? EVERY_S : YOUNG_S);
 }
 
-static gboolean one_is_under_way(Daemon *daemon)
+/* Ended ones are kept for a day: what failed or was cancelled this night is not begun again. */
+static gboolean was_tried(const GPtrArray *operations, const char *target)
 {
-    g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
     for (guint i = 0; i < operations->len; i++) {
         const Operation *operation = operations->pdata[i];
-        if (operation->state == OPERATION_RUNNING && g_str_equal(operation->kind, "guest.verify")) {
+        if (g_str_equal(operation->kind, "guest.verify") &&
+            (operation->state == OPERATION_RUNNING || g_str_equal(operation->target, target))) {
             return TRUE;
         }
     }
@@ -229,28 +242,51 @@ static char *place_to_compare(Daemon *daemon, const Guest *guest)
     return fit && daemon_node_online(daemon, record.owner) ? g_strdup(record.owner) : NULL;
 }
 
-void verify_when_due(Daemon *daemon)
+/* The guest that was compared longest ago, or never; with where it runs (*ret_node, caller frees). NULL: none is due.
+ */
+static const Guest *next_due(Daemon *daemon, const GPtrArray *guests, GDateTime *now, char **ret_node)
 {
-    g_autoptr(GDateTime) now = g_date_time_new_now_local();
-    if (g_date_time_get_hour(now) < NIGHT_BEGIN || g_date_time_get_hour(now) >= NIGHT_END || one_is_under_way(daemon)) {
-        return;
-    }
-    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
+    g_autoptr(GPtrArray) operations = cache_objects(daemon->cache, &operation_type, "op/");
+    g_autofree char *oldest = NULL;
+    const Guest *next = NULL;
     for (guint i = 0; i < guests->len; i++) {
         const Guest *guest = guests->pdata[i];
         g_autofree char *key = g_strconcat(VERIFIED_PREFIX, guest->name, NULL);
+        g_autofree char *target = g_strconcat(VERIFY_TARGET_PREFIX, guest->name, NULL);
         g_autoptr(Verification) last = cache_object(daemon->cache, &verification_type, key, NULL);
-        g_autofree char *node = verify_is_due(guest, last, now) ? place_to_compare(daemon, guest) : NULL;
-        if (!node) {
+        const char *at = last ? last->at : "";
+        if (!verify_is_due(guest, last, now) || was_tried(operations, target) || (next && strcmp(at, oldest) >= 0)) {
             continue;
         }
-        g_autoptr(GError) error = NULL;
-        g_autofree char *target = g_strconcat(VERIFY_TARGET_PREFIX, guest->name, NULL);
-        g_autoptr(Operation) operation = operation_new("guest.verify", target, NULL, node);
-        if (!operation_create(daemon, operation, &error)) {
-            log_line(LOG_LEVEL_WARNING, "guest '%s': its copies are not compared: %s", guest->name, error->message);
+        g_autofree char *node = place_to_compare(daemon, guest);
+        if (node) {
+            g_free(oldest);
+            oldest = g_strdup(at);
+            g_free(*ret_node);
+            *ret_node = g_steal_pointer(&node);
+            next = guest;
         }
+    }
+    return next;
+}
+
+void verify_when_due(Daemon *daemon)
+{
+    g_autoptr(GDateTime) now = g_date_time_new_now_local();
+    g_autofree char *node = NULL;
+    if (g_date_time_get_hour(now) < NIGHT_BEGIN || g_date_time_get_hour(now) >= NIGHT_END) {
         return;
+    }
+    g_autoptr(GPtrArray) guests = cache_objects(daemon->cache, &guest_type, "guest/");
+    const Guest *guest = next_due(daemon, guests, now, &node);
+    if (!guest) {
+        return;
+    }
+    g_autoptr(GError) error = NULL;
+    g_autofree char *target = g_strconcat(VERIFY_TARGET_PREFIX, guest->name, NULL);
+    g_autoptr(Operation) operation = operation_new("guest.verify", target, NULL, node);
+    if (!operation_create(daemon, operation, &error)) {
+        log_line(LOG_LEVEL_WARNING, "guest '%s': its copies are not compared: %s", guest->name, error->message);
     }
 }
 
@@ -260,7 +296,8 @@ char *verify_problem(const Verification *last)
         return NULL;
     }
     return g_strdup_printf("its two copies differed in %" G_GINT64_FORMAT " KiB when they were compared at %s: a disk, "
-                           "controller or memory may be returning wrong data. Find out which (SMART, kernel log, the "
+                           "controller or memory may be returning wrong data (or the guest changed memory while it was "
+                           "being written: compare once more). Find out which (SMART, kernel log, the "
                            "guest's own checks), move the guest to the node you trust, then 'holdfast guest verify %s "
                            "--repair' copies what differs from there to the other one",
                            last->differing_kib, last->at, last->guest);

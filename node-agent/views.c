@@ -126,8 +126,21 @@ static gboolean given_up(const Guest *guest, const Record *record, const Pacemak
     return guest->spec.desired == GUEST_DESIRED_RUNNING && pacemaker_status_given_up(pacemaker, guest->name, nodes);
 }
 
+/* DRBD there holds a volume for Outdated, which only a resync or an operator's word ends. */
+static gboolean is_outdated_on(Daemon *daemon, const Guest *guest, const char *node)
+{
+    g_autofree char *key = g_strdup_printf("status/%s/guest/%s", node, guest->name);
+    g_autoptr(GuestStatus) status = cache_object(daemon->cache, &guest_status_type, key, NULL);
+    for (guint i = 0; status && i < status->volumes->len; i++) {
+        if (g_strcmp0(((const VolumeStatus *) status->volumes->pdata[i])->disk, "Outdated") == 0) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 /* It shall run, and no node whose copy is current takes guests: people have to do something. NULL: it is not so. */
-static char *no_place_text(const Guest *guest, const Record *record, const PacemakerStatus *pacemaker)
+static char *no_place_text(Daemon *daemon, const Guest *guest, const Record *record, const PacemakerStatus *pacemaker)
 {
     const PacemakerResource *resource = pacemaker ? pacemaker_status_resource(pacemaker, guest->name) : NULL;
     g_autoptr(GString) waited_for = g_string_new(NULL);
@@ -138,10 +151,11 @@ static char *no_place_text(const Guest *guest, const Record *record, const Pacem
     }
     for (char **node = guest->nodes; node && *node; node++) {
         gboolean usable = pacemaker_status_node_usable(pacemaker, *node);
-        if (record_is_in_sync(record, *node) && usable) {
+        gboolean named = record_is_in_sync(record, *node) && !is_outdated_on(daemon, guest, *node);
+        if (named && usable) {
             return NULL;
         }
-        if (record_is_in_sync(record, *node)) {
+        if (named) {
             g_string_append_printf(waited_for, "%s%s", waited_for->len ? " or " : "", *node);
         } else if (usable) {
             stale = *node;
@@ -157,8 +171,8 @@ static char *no_place_text(const Guest *guest, const Record *record, const Pacem
     return g_strdup_printf("waits for %s", waited_for->str);
 }
 
-static const char *guest_state(const Guest *guest, const Record *record, const PacemakerResource *resource,
-                               const PacemakerStatus *pacemaker)
+static const char *guest_state(Daemon *daemon, const Guest *guest, const Record *record,
+                               const PacemakerResource *resource, const PacemakerStatus *pacemaker)
 {
     if (guest->deleting) {
         return "deleting";
@@ -184,7 +198,7 @@ static const char *guest_state(const Guest *guest, const Record *record, const P
     if (resource->node || guest->spec.desired != GUEST_DESIRED_RUNNING) {
         return resource->node ? "running" : "stopped";
     }
-    g_autofree char *no_place = no_place_text(guest, record, pacemaker);
+    g_autofree char *no_place = no_place_text(daemon, guest, record, pacemaker);
     return no_place ? "waiting" : "starting";
 }
 
@@ -277,7 +291,7 @@ static json_t *guest_conditions(Daemon *daemon, const Guest *guest, const Record
                                 const PacemakerStatus *pacemaker)
 {
     json_t *conditions = json_array();
-    g_autofree char *no_place = no_place_text(guest, record, pacemaker);
+    g_autofree char *no_place = no_place_text(daemon, guest, record, pacemaker);
     if (no_place) {
         json_array_append_new(conditions, json_string(no_place));
     }
@@ -335,7 +349,7 @@ static json_t *guest_status_view(Daemon *daemon, const Guest *guest, const Pacem
         }
     }
     return json_pack("{s:s,s:s?,s:b,s:b,s:s,s:o,s:I,s:o,s:o}", "state",
-                     known ? guest_state(guest, &record, resource, pacemaker) : "unknown", "node",
+                     known ? guest_state(daemon, guest, &record, resource, pacemaker) : "unknown", "node",
                      resource ? resource->node : NULL, "emulated", is_emulated(daemon, resource), "protected",
                      is_protected, "protection", text, "in_sync", in_sync, "generation", (json_int_t) record.generation,
                      "volumes", volumes_view(daemon, guest), "conditions",

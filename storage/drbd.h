@@ -67,9 +67,9 @@ gboolean drbd_outdate(const DrbdResource *r, gboolean noted, GError **error);
 /* Begin to compare [start, end) of a volume with the peer's copy, in bytes, multiples of 4 KiB; while that runs the
  * connection is "VerifyS". What differs is counted in DrbdState.out_of_sync_kib and is not changed. */
 gboolean drbd_verify_begin(const DrbdResource *r, int index, gint64 start, gint64 end, GError **error);
-/* A stale copy that stands alone becomes UpToDate, with a data generation of its own: what the copy that was current
- * has more is given up. REFUSED when a volume is half-written, connected or Primary. Already current volumes are left.
- */
+/* A copy that stands alone becomes UpToDate, whole as it is, with a data generation of its own: what the copy that was
+ * current has more is given up, and DRBD will not take that one for the newer one. REFUSED when a volume is
+ * half-written, connected or Primary elsewhere. Once done it is not done again. */
 gboolean drbd_force_stale(const DrbdResource *r, GError **error);
 /* Throw away what this copy has: every block comes from the peer at the next connection. REFUSED while connected or
  * Primary. */

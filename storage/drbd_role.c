@@ -3,6 +3,7 @@
 #include "common/error.h"
 #include "storage/drbd_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PROMOTE_TRIES 3
@@ -284,6 +285,23 @@ gboolean drbd_verify_begin(const DrbdResource *r, int index, gint64 start, gint6
     return process_call(r->runner, DRBD_CALL_TIMEOUT_MS, NULL, error, DRBDSETUP, "verify", minor, from, to, NULL);
 }
 
+/* The generation that it had in common with the other copy is kept beside its own ("CURRENT:BITMAP:..."): from then on
+ * DRBD sees two copies that went apart, and takes neither for the newer one. */
+static gboolean has_own_generation(const DrbdResource *r, int index, gboolean *ret, GError **error)
+{
+    g_autofree char *minor = g_strdup_printf("%d", guest_minor(r->guest, index));
+    g_autofree char *text = NULL;
+    guint64 current = 0, bitmap = 0;
+    if (!process_call(r->runner, DRBD_CALL_TIMEOUT_MS, &text, error, DRBDSETUP, "get-gi", minor, NULL)) {
+        return FALSE;
+    }
+    if (sscanf(text, "%" G_GINT64_MODIFIER "x:%" G_GINT64_MODIFIER "x:", &current, &bitmap) != 2) {
+        return holdfast_error_fail(error, HOLDFAST_ERROR_FAILED, "drbdsetup get-gi %s says '%s'", minor, text);
+    }
+    *ret = bitmap != 0;
+    return TRUE;
+}
+
 gboolean drbd_force_stale(const DrbdResource *r, GError **error)
 {
     for (int i = 0; i < r->n_volumes; i++) {
@@ -292,12 +310,18 @@ gboolean drbd_force_stale(const DrbdResource *r, GError **error)
             return FALSE;
         }
         gboolean primary = state.present && is(state.role, "Primary");
-        if (!primary && (is(state.disk, "UpToDate") || is(state.disk, "Consistent"))) {
-            continue;
-        }
+        gboolean current = is(state.disk, "UpToDate") || is(state.disk, "Consistent");
+        gboolean own_generation = FALSE;
         /* Primary here: we were killed between the two calls below. */
-        if (!state.present || drbd_state_is_connected(&state) || (!primary && !is(state.disk, "Outdated"))) {
-            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is no stale copy that stands alone", error);
+        if (!state.present || drbd_state_is_connected(&state) ||
+            (!primary && !current && !is(state.disk, "Outdated"))) {
+            return wrong_state(r, i, &state, HOLDFAST_ERROR_REFUSED, "is no whole copy that stands alone", error);
+        }
+        if (!primary && current && !has_own_generation(r, i, &own_generation, error)) {
+            return FALSE;
+        }
+        if (!primary && current && own_generation) {
+            continue; /* a second force would make DRBD forget what the copies have in common */
         }
         if ((!primary && !minor_call(r, i, PROMOTE_TRY_TIMEOUT_MS, "primary", "--force=yes", error)) ||
             !minor_call(r, i, DRBD_CALL_TIMEOUT_MS, "secondary", NULL, error)) {

@@ -421,6 +421,30 @@ gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **er
     return process_call(runner, CHANGE_TIMEOUT_MS, NULL, error, "/sbin/lvremove", "--yes", name, NULL);
 }
 
+gboolean pool_room_to_overwrite(const ProcessRunner *runner, const char *const *lvs, GError **error)
+{
+    g_autoptr(json_t) rows = lv_rows(runner, error);
+    PoolUsage usage;
+    gint64 wanted = 0;
+    if (!rows || !usage_from_rows(rows, &usage, error)) {
+        return FALSE;
+    }
+    for (; *lvs; lvs++) {
+        const json_t *row = lv_find(rows, *lvs);
+        wanted += row ? row_int(row, "lv_size") / 1000 * row_permille(row, "data_percent") : 0;
+    }
+    gint64 used = usage.size_bytes / 1000 * usage.used_permille;
+    if (used + wanted <= usage.size_bytes / 1000 * POOL_FULL_PERMILLE) {
+        return TRUE;
+    }
+    return holdfast_error_fail(
+        error, HOLDFAST_ERROR_NO_SPACE,
+        "the pool has %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT " MiB in use, and keeping a snapshot "
+        "needs up to %" G_GINT64_FORMAT " MiB more, above 90 %%: add a disk, or remove snapshots "
+        "that are not needed any more (lvs holdfast, kept-*)",
+        used / MIB, usage.size_bytes / MIB, wanted / MIB);
+}
+
 gboolean pool_lv_snapshot(const ProcessRunner *runner, const char *lv, const char *snapshot, GError **error)
 {
     g_autoptr(json_t) rows = lv_rows(runner, error);

@@ -38,6 +38,9 @@ gboolean pool_lv_look(const ProcessRunner *runner, const char *lv, const char *c
                       gboolean *ret_tagged, GError **error);
 gboolean pool_lv_activate(const ProcessRunner *runner, const char *lv, GError **error); /* NOT_FOUND */
 gboolean pool_lv_remove(const ProcessRunner *runner, const char *lv, GError **error);   /* absent is fine */
+/* Whether the pool stays under 90 % when everything in these LVs is written once more, beside snapshots of them:
+ * NO_SPACE with the figures. */
+gboolean pool_room_to_overwrite(const ProcessRunner *runner, const char *const *lvs, GError **error);
 /* Thin snapshot of a thin LV, not activated; idempotent by its name. NOT_FOUND, NO_SPACE above 90 % use. */
 gboolean pool_lv_snapshot(const ProcessRunner *runner, const char *lv, const char *snapshot, GError **error);
 char *pool_lv_path(const char *lv); /* /dev/holdfast/<lv>; caller frees */

@@ -573,8 +573,8 @@ bool record_override(const Record *record, int64_t generation, const char *node,
     if (record->generation != generation) {
         return refuse(reason, reason_size, "the record moved on meanwhile: look again");
     }
-    if (record_is_in_sync(record, node)) {
-        return refuse(reason, reason_size, "the copy on %s is a current one", node);
+    if (record_is_in_sync(record, node) && !record->in_sync[1][0]) {
+        return refuse(reason, reason_size, "the copy on %s is the only current one", node);
     }
     believe(record, RECORD_STOPPED, node, out);
     return true;

@@ -94,8 +94,9 @@ bool record_renew(const Record *record, const char *node, const char *boot_id, b
  * stopped, `node` alone in sync. The caller has proven that nobody runs it. */
 bool record_confirm(const Record *record, const char *node, Record *out, char *reason, size_t reason_size);
 
-/* Rule "override": an operator gives up the copies that the record names, and what only they have, for the stale one on
- * `node`: *out = generation+1, stopped, `node` alone in sync. `generation` is what the decision was made on. The caller
- * has proven that nobody runs it and that none of those copies can be had. Not for a record in doubt ("confirm"). */
+/* Rule "override": an operator gives up the copies that the record names besides, and what only they have, for the one
+ * on `node`, which is stale, or named and yet held for Outdated by DRBD: *out = generation+1, stopped, `node` alone in
+ * sync. `generation` is what the decision was made on. The caller has proven that nobody runs it and that none of those
+ * copies can be had. Not for a record in doubt ("confirm"). */
 bool record_override(const Record *record, int64_t generation, const char *node, Record *out, char *reason,
                      size_t reason_size);

@@ -96,6 +96,16 @@ static gboolean size_is_believable(const VolumeSet *set, guint index, GError **e
         lv, set->node, set->guest->name, index, size / (1024 * 1024));
 }
 
+static gboolean sizes_are_believable(const VolumeSet *set, GError **error)
+{
+    for (guint i = 0; i < set->volumes->len; i++) {
+        if (!size_is_believable(set, i, error)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* A gate is there; its size follows the volume's, but not while the device lags: the guest shall see one growth, not
  * two. */
 static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
@@ -103,9 +113,6 @@ static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
     g_autofree char *gate = gate_of(set, index);
     GateState state;
     gint64 size = gate_size(set, index);
-    if (!size_is_believable(set, index, error)) {
-        return FALSE;
-    }
     if (size < volume_at(set, index)->size_bytes) {
         if (!gate_state(set->runner, gate, &state, NULL, error)) {
             return FALSE;
@@ -144,7 +151,8 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean may_
         return may_make ? (g_propagate_error(error, problem), FALSE) : replica_lost(lv, problem, error);
     }
     return (!may_make || drbd_metadata_create(&r, (int) index, lv_path, error)) &&
-           drbd_attach(&r, (int) index, lv_path, error) && gate_converge(set, index, error);
+           drbd_attach(&r, (int) index, lv_path, error) &&
+           (!size_is_believable(set, index, NULL) || gate_converge(set, index, error));
 }
 
 /* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it.
@@ -173,6 +181,7 @@ static gboolean volumes_grow(const VolumeSet *set, GError **error)
             return FALSE;
         }
         gboolean may = state.present && strcmp(state.role, "Primary") == 0 && !state.suspended &&
+                       !g_str_has_prefix(state.connection, "Verify") &&
                        (!paired || drbd_state_is_up_to_date_pair(&state));
         if (may && gate_size(set, i) < volume_at(set, i)->size_bytes && !volume_grow(set, i, error)) {
             return FALSE;
@@ -217,12 +226,16 @@ gboolean volume_set_converge(const VolumeSet *set, gboolean may_make, GError **e
         }
     }
     if (set->unconnected) {
+        if (!volume_set_is_primary(set) && !drbd_disconnect(&r, error)) {
+            return FALSE;
+        }
         g_set_error(error, HOLDFAST_ERROR, HOLDFAST_ERROR_BUSY,
                     "guest '%s': the copy on %s is not connected before its absence is recorded on %s",
                     set->guest->name, set->node, r.peer);
         return FALSE;
     }
-    return drbd_connect(&r, error) && volumes_grow(set, error);
+    /* The copies come together whatever their size; only the guest's view of them waits. */
+    return drbd_connect(&r, error) && sizes_are_believable(set, error) && volumes_grow(set, error);
 }
 
 static gboolean volume_activate(const VolumeSet *set, guint index, GError **error)
@@ -243,7 +256,7 @@ static gboolean volume_activate(const VolumeSet *set, guint index, GError **erro
             return FALSE;
         }
     }
-    return gate_converge(set, index, error);
+    return !size_is_believable(set, index, NULL) || gate_converge(set, index, error);
 }
 
 gboolean volume_set_is_connected(const VolumeSet *set)
@@ -300,7 +313,7 @@ gboolean volume_set_activate(const VolumeSet *set, GError **error)
     while (!set->peer_absent && !volume_set_is_connected(set) && g_get_monotonic_time() < end_us) {
         g_usleep(CONNECT_PAUSE_US);
     }
-    return TRUE;
+    return sizes_are_believable(set, error);
 }
 
 /* ---- first data ---- */

@@ -106,6 +106,16 @@ class Cluster:
         if node not in self.alive():  # the cluster may have been quicker
             self.lab.power(node, "on")
 
+    def swap(self, off, on):
+        """The last but one node loses power for long, and `on`, kept off before, returns: only with it is there a quorum again that makes sure of
+        `off`."""
+        self.lab.power(off, "off")
+        self.give_power(on)
+        other = next(name for name in self.names if name not in (off, on))
+        wait_for(f"{on} to be back", lambda: self.node_state(other, on) == "online", 400, 2)
+        wait_for(f"{off} to be known as off", lambda: self.node_state(other, off) == "offline", 240, 1)
+        self.lab.cut(off, "bmc")
+
     # -- what really runs, below every daemon --------------------------------------------------------------------------------------
 
     def ask_all(self, script, timeout_s=240):

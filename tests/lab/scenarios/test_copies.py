@@ -33,9 +33,7 @@ def test_the_older_copy_is_started_and_the_lost_one_comes_back(cluster, writing)
     alone = writing.wait_ok(time.monotonic(), 240)
     writing.wait_ok(alone + 5, 120)  # what only the copy on home has
     refused(cluster, third, confirm, "that node does not answer")
-    cluster.keep_off(home)
-    cluster.give_power(peer)
-    wait_for(f"{peer} to be back", lambda: cluster.node_state(third, peer) == "online", 300, 2)
+    cluster.swap(off=home, on=peer)
 
     # It waits for the current copy, and people are told for which, and of the way out.
     wait_for("people are told", lambda: f"waits for {home}" in conditions(cluster, third) and

@@ -11,8 +11,9 @@ typedef struct {
 
 static const Case overrides[] = {
     {{.answers = TRUE, .whole = TRUE}, {.clean_down = TRUE}, NULL},
-    /* its disk is gone for good */
-    {{.answers = TRUE, .whole = TRUE}, {.answers = TRUE}, NULL},
+    /* its disk is gone for good; or merely not in use */
+    {{.answers = TRUE, .whole = TRUE}, {.answers = TRUE, .broken = TRUE}, NULL},
+    {{.answers = TRUE, .whole = TRUE}, {.answers = TRUE}, "not known to be lost"},
     /* silence proves nothing */
     {{.answers = TRUE, .whole = TRUE}, {.answers = FALSE}, "may be running it"},
     {{.answers = TRUE, .whole = TRUE}, {.answers = TRUE, .whole = TRUE}, "answers and has it"},
@@ -23,11 +24,13 @@ static const Case overrides[] = {
 };
 
 static const Case discards[] = {
-    {{.answers = TRUE, .differs = TRUE}, {0}, NULL},
-    {{.answers = TRUE}, {0}, "resyncs by itself"},
-    {{.answers = TRUE, .differs = TRUE, .runs = TRUE}, {0}, "runs from that copy"},
-    {{.answers = TRUE, .differs = TRUE, .connected = TRUE}, {0}, "is connected"},
-    {{.differs = TRUE}, {0}, "does not answer"},
+    {{.answers = TRUE, .differs = TRUE}, {.answers = TRUE, .usable = TRUE}, NULL},
+    {{.answers = TRUE, .differs = TRUE}, {.clean_down = TRUE}, "all there is"},
+    {{.answers = TRUE, .differs = TRUE}, {.answers = TRUE}, "all there is"},
+    {{.answers = TRUE}, {.answers = TRUE, .usable = TRUE}, "resyncs by itself"},
+    {{.answers = TRUE, .differs = TRUE, .runs = TRUE}, {.answers = TRUE, .usable = TRUE}, "runs from that copy"},
+    {{.answers = TRUE, .differs = TRUE, .connected = TRUE}, {.answers = TRUE, .usable = TRUE}, "is connected"},
+    {{.differs = TRUE}, {.answers = TRUE, .usable = TRUE}, "does not answer"},
 };
 
 static void check(gsize i, const char *reason, const char *wanted)
@@ -46,7 +49,7 @@ static void test_override(void)
 static void test_discard(void)
 {
     for (gsize i = 0; i < G_N_ELEMENTS(discards); i++) {
-        check(i, copy_choice_discard_refusal(&discards[i].node), discards[i].reason);
+        check(i, copy_choice_discard_refusal(&discards[i].node, &discards[i].other), discards[i].reason);
     }
 }
 

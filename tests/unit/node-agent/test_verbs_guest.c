@@ -269,7 +269,7 @@ static void test_waits_for_its_copy(Fixture *fixture, gconstpointer data G_GNUC_
     assert_fails(fixture, "guest.confirm", "{\"name\":\"db1\",\"node\":\"n3\",\"confirm\":\"db1\"}",
                  HOLDFAST_ERROR_INVALID, "node: guest 'db1' has no replica on 'n3'");
     assert_fails(fixture, "guest.confirm", "{\"name\":\"db1\",\"node\":\"n1\",\"confirm\":\"db1\"}",
-                 HOLDFAST_ERROR_REFUSED, "the copy on n1 is a current one already");
+                 HOLDFAST_ERROR_REFUSED, "it was started from the copy on n1, which is the only current one");
     assert_fails(fixture, "guest.discard_copy", "{\"name\":\"db1\",\"node\":\"n1\",\"confirm\":\"db1\"}",
                  HOLDFAST_ERROR_REFUSED, "the copy on n1 is a current one");
 }

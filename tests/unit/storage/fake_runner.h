@@ -461,7 +461,7 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
             w->secret = g_str_has_prefix(argv[i], "--shared-secret=") ? g_strdup(strchr(argv[i], '=') + 1) : w->secret;
         }
     } else if (strcmp(verb, "disconnect") == 0) {
-        if (!w->net || g_strcmp0(w->remote, argv[3]) != 0) {
+        if (!w->net || g_strcmp0(w->remote, fake_last(argv)) != 0) {
             return 10; /* (158) Unknown connection */
         }
         w->net = FALSE;
@@ -482,6 +482,9 @@ static int fake_drbdsetup(FakeWorld *w, const char *const *argv, GString *out, G
             return 10;
         }
         lv->fresh = w->peer_fresh[minor->volume] = FALSE;
+    } else if (strcmp(verb, "get-gi") == 0) {
+        g_string_append_printf(out, "6E1B1C5A2D3F4A50:%s:0:0:1:1:0:0:0:0:0\n",
+                               lv && lv->forced ? "5D4C3B2A19080706" : "0");
     } else if (strcmp(verb, "outdate") == 0 || strcmp(verb, "invalidate") == 0) {
         if (!lv || minor->primary || (w->net && w->peer_there)) {
             return 10;

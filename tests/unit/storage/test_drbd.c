@@ -149,7 +149,8 @@ static void test_choice_between_copies(void)
     g_free(fake_log_take(&w));
 
     g_assert_true(drbd_force_stale(&r, NULL) && drbd_force_stale(&r, NULL));
-    assert_log(&w, "/lib/drbd/drbdsetup-84 primary 80 --force=yes\n/lib/drbd/drbdsetup-84 secondary 80");
+    assert_log(&w, "/lib/drbd/drbdsetup-84 primary 80 --force=yes\n/lib/drbd/drbdsetup-84 secondary 80\n"
+                   "/lib/drbd/drbdsetup-84 get-gi 80");
     g_assert_true(drbd_promote(&r, NULL));
     g_assert_false(drbd_invalidate(&r, &error)); /* Primary */
     assert_code(g_steal_pointer(&error), HOLDFAST_ERROR_REFUSED);

@@ -140,7 +140,14 @@ static void test_volumes(void)
     assert_log(&w, LVS_LINE "\n/sbin/lvcreate --yes --quiet --snapshot --name kept-a-0-now holdfast/hf-a-0\n" LVS_LINE);
     GError *none = NULL;
     g_assert_false(pool_lv_snapshot(&w.runner, "hf-z-0", "kept-z-0-now", &none));
-    assert_code(none, HOLDFAST_ERROR_NOT_FOUND, "holdfast/hf-z-0");
+    assert_code(g_steal_pointer(&none), HOLDFAST_ERROR_NOT_FOUND, "holdfast/hf-z-0");
+    g_free(fake_log_take(&w));
+    const char *copies[] = {"hf-a-0", NULL};
+    g_assert_true(pool_room_to_overwrite(&w.runner, copies, NULL));
+    w.used_permille = 900;
+    g_assert_false(pool_room_to_overwrite(&w.runner, copies, &none));
+    assert_code(none, HOLDFAST_ERROR_NO_SPACE, "kept-*");
+    w.used_permille = 0;
     g_free(fake_log_take(&w));
     g_assert_true(pool_lv_remove(&w.runner, "hf-a-0", NULL) && pool_lv_remove(&w.runner, "hf-a-0", NULL));
     assert_log(&w, LVS_LINE "\n/sbin/lvremove --yes holdfast/hf-a-0\n" LVS_LINE);

@@ -502,7 +502,8 @@ static void test_override(void)
         {"running/n1/n1@boot-n1", "n2", "stopped/n2/n1@boot-n1", 0},
         {"stopped/n1/n1@boot-n1", "n2", "stopped/n2/n1@boot-n1", 0},
         {"running/n1/n1@boot-n1", "n2", "!moved on", 1},
-        {"running/n1,n2/n1@boot-n1", "n2", "!is a current one", 0},
+        {"running/n1,n2/n1@boot-n1", "n2", "stopped/n2/n1@boot-n1", 0}, /* named, and Outdated on the disk */
+        {"running/n2/n2@boot-n2", "n2", "!is the only current one", 0},
         {"running/n1/n1@boot-n1?r1", "n2", "!in doubt", 0},
         {"running/n1/n1@boot-n1", "", "!missing or too long", 0},
     };
