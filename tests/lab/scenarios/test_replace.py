@@ -7,7 +7,7 @@ import time
 import pytest
 from holdfast_check.cluster import wait_for
 from scenarios.test_power import place, settle_verdict
-from scenarios.test_rows import give_power, in_sync, keep_off, node_state, stays
+from scenarios.test_rows import in_sync, stays
 from scenarios.test_volumes import wait_operation
 
 pytestmark = pytest.mark.full
@@ -22,7 +22,7 @@ def refused(cluster, node, words, code, text):
 
 def begin(cluster, through, home, peer, third):
     """Its node stays off; the replica is to be built on the third one. The operation's id."""
-    keep_off(cluster, peer)
+    cluster.keep_off(peer)
     wait_for("the loss is recorded", lambda: in_sync(cluster, through) == [home], 180)
     identity = cluster.cli(through, "guest", "replace-replica", "demo", "--from", peer, "--no-wait").stdout.strip()
     wait_for("the guest's nodes to change", lambda: (g := cluster.guest(through)) and sorted(g["nodes"]) == sorted([home, third]), 60)
@@ -65,8 +65,8 @@ def test_the_other_replicas_node_is_gone_and_comes_back_later(cluster, writing):
     writing.wait_ok(time.monotonic(), 60)
 
     # The old node returns with its old replica: nothing starts or connects there, and it cleans up.
-    give_power(cluster, peer)
-    wait_for(f"{peer} to be back", lambda: node_state(cluster, third, peer) == "online", 300, 2)
+    cluster.give_power(peer)
+    wait_for(f"{peer} to be back", lambda: cluster.node_state(third, peer) == "online", 300, 2)
     wait_for(f"{peer} to be clean", lambda: not what_is_left(cluster, peer), 180, 2)
     assert cluster.running_on() == [home]
     assert in_sync(cluster, third) == sorted([home, third])
@@ -99,7 +99,7 @@ def test_a_node_that_is_gone_for_good_is_removed(cluster, writing):
     cluster.cli(home, "guest", "create", "single", "--memory", "64", "--size", "8", "--replicas", "1", "--stopped", "--keep-together", "demo",
                 timeout_s=240)
     assert cluster.guest(home, "single")["nodes"] == [peer]
-    keep_off(cluster, peer)
+    cluster.keep_off(peer)
     wait_for("the loss is recorded", lambda: in_sync(cluster, home) == [home], 180)
     # It is named, and nothing is given up before that is decided.
     refused(cluster, home, ["node", "remove", peer, "--gone"], REFUSED, f"guest 'single': its only current copy is on {peer}")
@@ -167,7 +167,7 @@ def test_a_replacement_outlives_every_holdfastd_and_a_power_cut_of_its_source(cl
     operation = wait_operation(cluster, home, identity, 1200)
     assert operation["state"] == "succeeded", operation
     assert in_sync(cluster, home) == sorted([home, third])
-    give_power(cluster, peer)
-    wait_for(f"{peer} to be clean", lambda: node_state(cluster, third, peer) == "online" and not what_is_left(cluster, peer), 400, 2)
+    cluster.give_power(peer)
+    wait_for(f"{peer} to be clean", lambda: cluster.node_state(third, peer) == "online" and not what_is_left(cluster, peer), 400, 2)
     cluster.wait_guest(third, on=home, protected=True, timeout_s=420)
     settle_verdict(cluster, writing)
