@@ -113,6 +113,9 @@ static gboolean gate_converge(const VolumeSet *set, guint index, GError **error)
     g_autofree char *gate = gate_of(set, index);
     GateState state;
     gint64 size = gate_size(set, index);
+    if (!size_is_believable(set, index, NULL)) {
+        return TRUE; /* left as it is; sizes_are_believable() tells */
+    }
     if (size < volume_at(set, index)->size_bytes) {
         if (!gate_state(set->runner, gate, &state, NULL, error)) {
             return FALSE;
@@ -151,8 +154,7 @@ static gboolean volume_converge(const VolumeSet *set, guint index, gboolean may_
         return may_make ? (g_propagate_error(error, problem), FALSE) : replica_lost(lv, problem, error);
     }
     return (!may_make || drbd_metadata_create(&r, (int) index, lv_path, error)) &&
-           drbd_attach(&r, (int) index, lv_path, error) &&
-           (!size_is_believable(set, index, NULL) || gate_converge(set, index, error));
+           drbd_attach(&r, (int) index, lv_path, error) && gate_converge(set, index, error);
 }
 
 /* The new size comes with the peer's answer, a moment after `resize` returned; without it the next converge finds it.
@@ -256,7 +258,7 @@ static gboolean volume_activate(const VolumeSet *set, guint index, GError **erro
             return FALSE;
         }
     }
-    return !size_is_believable(set, index, NULL) || gate_converge(set, index, error);
+    return gate_converge(set, index, error);
 }
 
 gboolean volume_set_is_connected(const VolumeSet *set)

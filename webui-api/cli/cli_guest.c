@@ -212,6 +212,14 @@ static gboolean run_reattach(Cli *cli, GError **error)
     return result != NULL;
 }
 
+/* The word about the copy on a node, said twice. Caller owns the answer. */
+static json_t *choose_copy(Cli *cli, const char *action, GError **error)
+{
+    g_autoptr(json_t) body = json_pack("{s:s,s:s}", "node", cli->words[1], "confirm", cli->words[0]);
+    g_autofree char *path = cli_path("guests", cli->words[0], "actions", action, NULL);
+    return cli_http_request(cli->http, "POST", path, body, error);
+}
+
 /* Naming the wrong copy loses what only the other one has: hence the guest's name a second time. */
 static gboolean run_confirm(Cli *cli, GError **error)
 {
@@ -223,9 +231,7 @@ static gboolean run_confirm(Cli *cli, GError **error)
                     guest, node, guest);
         return FALSE;
     }
-    g_autoptr(json_t) body = json_pack("{s:s,s:s}", "node", node, "confirm", guest);
-    g_autofree char *path = cli_path("guests", guest, "actions", "confirm", NULL);
-    g_autoptr(json_t) result = cli_http_request(cli->http, "POST", path, body, error);
+    g_autoptr(json_t) result = choose_copy(cli, "confirm", error);
     if (result && !cli_print_json(cli, result)) {
         cli_print("the copy of %s on %s counts as the current one\n", guest, node);
     }
@@ -242,9 +248,7 @@ static gboolean run_discard_copy(Cli *cli, GError **error)
                     guest, node, guest);
         return FALSE;
     }
-    g_autoptr(json_t) body = json_pack("{s:s,s:s}", "node", node, "confirm", guest);
-    g_autofree char *path = cli_path("guests", guest, "actions", "discard-copy", NULL);
-    g_autoptr(json_t) result = cli_http_request(cli->http, "POST", path, body, error);
+    g_autoptr(json_t) result = choose_copy(cli, "discard-copy", error);
     if (result && !cli_print_json(cli, result)) {
         g_autofree char *kept = cli_join(cli_get(result, "kept"));
         cli_print("the copy of %s on %s is brought up to date from the other one; what it had is kept there as %s "

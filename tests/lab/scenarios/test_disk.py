@@ -4,7 +4,7 @@ import time
 
 import pytest
 from holdfast_check.cluster import wait_for
-from scenarios.test_power import place, settle_verdict
+from scenarios.test_power import assert_comes_back, place, settle_verdict
 
 pytestmark = pytest.mark.full
 
@@ -71,11 +71,7 @@ def test_disk_of_the_replica_fails_and_is_used_again(cluster, writing):
     cluster.cli(third, "guest", "reattach", "demo", "--node", peer)
     cluster.wait_guest(home, on=home, protected=True, timeout_s=240)
     assert notes(cluster, peer) == 0
-    writing.wait_ok(time.monotonic())
-    cluster.lab.power(home, "off")
-    writing.wait_ok(time.monotonic(), 400)
-    cluster.wait_guest(third, on=peer)
-    settle_verdict(cluster, writing)
+    assert_comes_back(cluster, writing, home, peer, third)
 
 
 def test_replica_whose_disk_failed_never_starts(cluster, writing):

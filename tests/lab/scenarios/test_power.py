@@ -26,6 +26,15 @@ def place(cluster):
     return home, peer, next(node for node in cluster.names if node not in (home, peer))
 
 
+def assert_comes_back(cluster, writing, home, peer, third):
+    """The copy on peer is as good as the other: home loses power, the guest comes back there with every acknowledged write."""
+    writing.wait_ok(time.monotonic())
+    cluster.lab.power(home, "off")
+    writing.wait_ok(time.monotonic(), 400)
+    cluster.wait_guest(third, on=peer)
+    settle_verdict(cluster, writing)
+
+
 def move_dc_from(cluster, node, others):
     """Have one of `others` be the DC: an election, by restarting Pacemaker's controller on the present DC."""
     cluster.lab.ssh(node, "pkill -9 -x pacemaker-contr", check=False)

@@ -8,7 +8,7 @@ import pytest
 from holdfast_check.cluster import wait_for
 from holdfast_lab.errors import LabError
 from scenarios.test_disk import DEVICE, nobody_was_shot, notes, wait_in_sync
-from scenarios.test_power import place, settle_verdict
+from scenarios.test_power import assert_comes_back, place, settle_verdict
 
 pytestmark = pytest.mark.full
 
@@ -119,11 +119,7 @@ def test_row_11_the_replicas_pool_runs_full(cluster, writing):
     wait_level(cluster, third, peer, ["ok"])
     cluster.wait_guest(home, on=home, protected=True, timeout_s=300)
     assert notes(cluster, peer) == 0
-    writing.wait_ok(time.monotonic())
-    cluster.lab.power(home, "off")
-    writing.wait_ok(time.monotonic(), 400)
-    cluster.wait_guest(third, on=peer)
-    settle_verdict(cluster, writing)
+    assert_comes_back(cluster, writing, home, peer, third)
 
 
 def test_row_11b_the_owners_pool_runs_full(cluster, writing):
@@ -208,11 +204,7 @@ def test_row_12b_the_replicas_disk_hangs(cluster, writing):
     cluster.cli(third, "guest", "reattach", "demo", "--node", peer)
     cluster.wait_guest(home, on=home, protected=True, timeout_s=300)
     assert notes(cluster, peer) == 0
-    writing.wait_ok(time.monotonic())
-    cluster.lab.power(home, "off")
-    writing.wait_ok(time.monotonic(), 400)
-    cluster.wait_guest(third, on=peer)
-    settle_verdict(cluster, writing)
+    assert_comes_back(cluster, writing, home, peer, third)
 
 
 def test_row_12b_the_owners_disk_hangs(cluster, writing):
